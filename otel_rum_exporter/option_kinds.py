@@ -167,7 +167,5 @@ def _is_address(parts: SplitResult) -> bool:
 
 
 def _url_shown(value: Any) -> str:
-    if isinstance(value, str):
-        value = re.sub(r"(?s)[?#].*", "?***", value)
-        value = re.sub(r"(?s)^([A-Za-z]*://)?.*@", r"\1***@", value)
-    return shortened(value)
+    # of a URL that has userinfo or a query, or looks so, no more than its scheme
+    return shortened(re.sub(r"(?s)^(https?://)?.*[@?#].*", r"\1***", value) if isinstance(value, str) else value)
