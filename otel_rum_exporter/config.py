@@ -51,9 +51,7 @@ ResourceDetails = Literal["basic", "full"]
 
 MIB = 1024 * 1024
 MAX_EVENTS = 100  # per request; the batchLimit of aws-rum-web
-MAX_EVENT_BYTES = (
-    6144  # of details and metadata; larger ones vanish silently (CloudWatch RUM user guide, custom events)
-)
+MAX_EVENT_BYTES = 6144  # of details and metadata (CloudWatch RUM user guide, custom events); larger ones vanish
 MIN_BODY_BYTES = 8192  # an event of the largest size and the request around it
 LONGEST_MS = 30 * 86_400_000  # thirty days; threads on Windows cannot wait for more than 49
 LATER = "Not yet in effect"
