@@ -1,1 +1,15 @@
-"""OpenTelemetry exporter for Amazon CloudWatch RUM."""
+"""OpenTelemetry exporter for Amazon CloudWatch RUM: spans, span events and log events become RUM events."""
+
+from otel_rum_exporter.config import ConfigError, RumConfig
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.exporters import RumLogRecordExporter, RumSpanExporter
+from otel_rum_exporter.stats import Statistics
+
+__all__ = [
+    "ConfigError",
+    "DropReason",
+    "RumConfig",
+    "RumLogRecordExporter",
+    "RumSpanExporter",
+    "Statistics",
+]

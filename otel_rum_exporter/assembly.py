@@ -1,0 +1,172 @@
+"""Queued events and what is known of their session become a batch: pages, metadata, order, size.
+
+Pages are resolved here and not when an event arrives, since the record of a page may arrive after its events.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import uuid4
+
+import msgspec
+from msgspec import UNSET
+
+from otel_rum_exporter.batching import Queued
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert.conversion import Draft
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.encoding import encode, shrink, utf8_bytes, wire_bytes
+from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, Batch, Page, PageViewEvent, RumEvent
+from otel_rum_exporter.session import START, BatchKey, Place, SessionView
+
+NO_DOMAIN = "localhost"
+"""The domain of sessions whose items name no page; app monitors check it, so users should set their own."""
+
+_VERSION = "1.0.0"
+_PLATFORM = "web"  # the only one that aws-rum-web sends
+_REQUEST_BYTES = 512  # of a request body besides its events and SessionMetadata
+
+
+class Assembled(NamedTuple):
+    """A batch, or None if nothing was left of it.
+
+    Shape:  every queued event is in the batch, in `dropped` or in `left`, once.
+    """
+
+    batch: Batch | None
+    dropped: list[tuple[Queued, DropReason]]
+    left: list[Queued]
+    lacks_domain: bool
+
+
+def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, session_metadata: bool) -> Assembled:
+    """Build the batch of events with the same key.
+
+    Args:
+        queued: The events, at least one.
+        session: What is remembered of their session.
+        config: `domain`, `release_id` and `max_bytes` count.
+        session_metadata: Whether the service's model knows SessionMetadata; else each event carries all of it.
+
+    Errors: TOO_LARGE for an event that does not fit with its metadata, DUPLICATE for a view of the page that the user
+            is on already. Events beyond `max_bytes` are left for the next batch.
+    """
+    key = queued[0].key
+    domain = config.domain or session.domain or _first_domain(queued)
+    shared = _shared_metadata(key, session, config, domain or NO_DOMAIN)
+    start_ns = min(each.draft.time_ns for each in queued)
+    writer = _Writer(session, config, shared, start_ns, session_metadata=session_metadata)
+    for each in sorted(queued, key=_order):
+        writer.write(each)
+    batch = Batch(
+        batch_id=str(uuid4()),
+        monitor=key.monitor,
+        session_id=key.session_id,
+        user_id=key.user_id,
+        session_metadata=encode(shared) if session_metadata else None,
+        events=tuple(writer.events),
+    )
+    return Assembled(batch if writer.events else None, writer.dropped, writer.left, lacks_domain=domain is None)
+
+
+class _Writer:
+    """Writes events one after the other, until the request is full."""
+
+    def __init__(
+        self,
+        session: SessionView,
+        config: RumConfig,
+        shared: dict[str, object],
+        start_ns: int,
+        *,
+        session_metadata: bool,
+    ) -> None:
+        self.events: list[RumEvent] = []
+        self.dropped: list[tuple[Queued, DropReason]] = []
+        self.left: list[Queued] = []
+        self._session = session
+        self._start_ns = start_ns
+        self._domain = shared["domain"]
+        self._pinned = config.domain is not None
+        self._in_event = {} if session_metadata else shared
+        self._room = config.max_bytes - _REQUEST_BYTES - (wire_bytes(encode(shared)) if session_metadata else 0)
+
+    def write(self, queued: Queued) -> None:
+        event = self._event(queued.draft)
+        if isinstance(event, DropReason):
+            self.dropped.append((queued, event))
+            return
+        self._room -= wire_bytes(event.details) + wire_bytes(event.metadata) + len(event.type) + 128
+        # one event alone always fits: it has at most 6,144 bytes
+        if self.left or (self._room < 0 and self.events):
+            self.left.append(queued)
+        else:
+            self.events.append(event)
+
+    def _event(self, draft: Draft) -> RumEvent | DropReason:
+        place = self._session.place_at(draft.time_ns)
+        details = draft.details
+        if isinstance(details, PageViewEvent):
+            if place and not (place.visit.page_id == details.pageId and place.visit.time_ns == draft.time_ns):
+                return DropReason.DUPLICATE
+            details = encode(_view(details, place) if place else details)
+        metadata = encode(self._metadata(draft, place))
+        room = MAX_EVENT_BYTES - utf8_bytes(metadata)
+        fitting = details if utf8_bytes(details) <= room else shrink(details, room)
+        if fitting is None:
+            return DropReason.TOO_LARGE
+        # a session begins before anything else in it
+        time_ns = self._start_ns if draft.type == START else draft.time_ns
+        timestamp = round(time_ns / 1e6) / 1e3
+        return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=fitting, metadata=metadata)
+
+    def _metadata(self, draft: Draft, place: Place | None) -> dict[str, object]:
+        metadata: dict[str, object] = {**draft.attributes, **self._in_event, "version": _VERSION}
+        if draft.domain and draft.domain != self._domain and not self._pinned:
+            metadata["domain"] = draft.domain
+        page = _page(draft.page, place)
+        metadata.update(msgspec.to_builtins(page))
+        return metadata
+
+
+def _order(queued: Queued) -> tuple[int, int]:
+    """Order by time; at the same time the session's start stands first, then the page, then what happened on it."""
+    draft = queued.draft
+    if draft.type == START:
+        return (0, 0)
+    return (draft.time_ns, 1 if isinstance(draft.details, PageViewEvent) else 2)
+
+
+def _first_domain(queued: list[Queued]) -> str | None:
+    return next((each.draft.domain for each in queued if each.draft.domain), None)
+
+
+def _shared_metadata(key: BatchKey, session: SessionView, config: RumConfig, domain: str) -> dict[str, object]:
+    client = session.client if key.is_client and key.client == NO_CLIENT else key.client
+    metadata: dict[str, object] = {"version": _VERSION, "domain": domain, "platformType": _PLATFORM}
+    metadata.update(msgspec.to_builtins(client))
+    if config.release_id:
+        metadata["aws:releaseId"] = config.release_id
+    return metadata
+
+
+def _page(own: Page, place: Place | None) -> Page:
+    """Return the page that an item names itself, else the one that its session was on."""
+    if place is None or own.pageId not in (UNSET, place.visit.page_id):
+        return own
+    parent = place.parent.page_id if place.parent else UNSET
+    return Page(pageId=place.visit.page_id, interaction=place.interaction, parentPageId=parent)
+
+
+def _view(view: PageViewEvent, place: Place) -> PageViewEvent:
+    """Return the view with its place among the session's pages. Source: aws-rum-web 3.2, PageManager."""
+    number, parent = place.interaction, place.parent
+    if parent is None:
+        return PageViewEvent(pageId=view.pageId, interaction=number, pageInteractionId=f"{view.pageId}-{number}")
+    return PageViewEvent(
+        pageId=view.pageId,
+        interaction=number,
+        pageInteractionId=f"{view.pageId}-{number}",
+        parentPageInteractionId=f"{parent.page_id}-{number - 1}",
+        timeOnParentPage=round((place.visit.time_ns - parent.time_ns) / 1e6),
+    )

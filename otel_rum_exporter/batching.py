@@ -1,0 +1,202 @@
+"""Which events go out together, and when: a buffer for each batch key, sent when full, when old, or on a flush.
+
+No lock and no clock: the pipeline has them. One batch of a session is out at a time, so that retries never reorder it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Hashable
+from itertools import count
+
+from msgspec import Struct, field
+
+from otel_rum_exporter.convert.conversion import Draft
+from otel_rum_exporter.events import PageViewEvent
+from otel_rum_exporter.session import BatchKey, Keyed
+
+_ENVELOPE_BYTES = 320
+"""An event's part of a request besides its details: id, timestamp, type, page fields."""
+
+
+class Queued(Struct, gc=False, eq=False):
+    """An event on its way. Units: `admitted_at` is in seconds of the pipeline's clock, `size` in bytes."""
+
+    key: BatchKey
+    draft: Draft
+    admitted_at: float
+    epoch: int
+    size: int
+
+
+class _Buffer(Struct):
+    events: deque[Queued] = field(default_factory=deque)
+    size: int = 0
+    ticket: int = -1  # which entry of the schedule is this buffer's; older entries are void
+
+
+class Batches:
+    """The events that wait.
+
+    Shape:  n events -> batches of at most max_events; each event once, order of arrival kept within a key.
+    Units:  max_bytes and size count bytes of the request body, times are seconds of the caller's clock.
+    """
+
+    def __init__(self, max_events: int, max_bytes: int, linger_s: float) -> None:
+        """Begin empty. `linger_s` is how long an event waits for others."""
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._linger_s = linger_s
+        self._buffers: dict[BatchKey, _Buffer] = {}
+        self._schedule: list[tuple[float, int, BatchKey]] = []
+        self._ages: list[tuple[float, int, BatchKey]] = []
+        self._tickets = count()
+        self._busy: dict[str, list[BatchKey]] = {}
+        self._latest: dict[tuple[str, Hashable], Queued] = {}
+        self._flushed_epoch = -1
+        self.count = 0
+        self.size = 0
+
+    def add(self, keyed: Keyed, now: float, epoch: int) -> Queued | None:
+        """Take an event. Returns the event it replaces, if that is the same metric's and still waits."""
+        queued = Queued(keyed.key, keyed.draft, now, epoch, size_of(keyed.draft))
+        replaced = self._replace(queued)
+        buffer = self._buffers.setdefault(queued.key, _Buffer())
+        buffer.events.append(queued)
+        buffer.size += queued.size
+        self.count += 1
+        self.size += queued.size
+        if len(buffer.events) == 1 or self._is_full(buffer):
+            self._reschedule(queued.key, buffer)
+        return replaced
+
+    def due_in(self, now: float) -> float | None:
+        """Return in how many seconds the next batch is due: 0 for now, None for never."""
+        self._drop_void()
+        return max(0.0, self._schedule[0][0] - now) if self._schedule else None
+
+    def take(self, now: float) -> list[Queued] | None:
+        """Return the events of the batch that is due longest, and hold its session until `release`."""
+        while self._schedule:
+            self._drop_void()
+            if not self._schedule or self._schedule[0][0] > now:
+                return None
+            key = heapq.heappop(self._schedule)[2]
+            if key.session_id in self._busy:
+                self._busy[key.session_id].append(key)
+                continue
+            self._busy[key.session_id] = []
+            return self._take(key)
+        return None
+
+    def release(self, session_id: str) -> None:
+        """Let the next batch of a session go."""
+        for key in self._busy.pop(session_id, ()):
+            buffer = self._buffers.get(key)
+            if buffer:
+                self._reschedule(key, buffer)
+
+    def give_back(self, events: list[Queued]) -> None:
+        """Put events that did not fit into their batch back to the front of their buffer."""
+        key = events[0].key
+        buffer = self._buffers.setdefault(key, _Buffer())
+        buffer.events.extendleft(reversed(events))
+        size = sum(queued.size for queued in events)
+        buffer.size += size
+        self.count += len(events)
+        self.size += size
+        self._reschedule(key, buffer)
+
+    def flush(self, epoch: int) -> None:
+        """Make every batch due that holds an event of this epoch or an earlier one."""
+        self._flushed_epoch = epoch
+        for key, buffer in self._buffers.items():
+            self._reschedule(key, buffer)
+
+    def drop_oldest(self) -> Queued | None:
+        """Take out the event that waits longest, to make room."""
+        self._drop_void()
+        return self._take(self._ages[0][2], 1)[0] if self._ages else None
+
+    def drain(self) -> list[Queued]:
+        """Take out everything."""
+        events = [queued for buffer in self._buffers.values() for queued in buffer.events]
+        self._buffers.clear()
+        self._schedule.clear()
+        self._ages.clear()
+        self._latest.clear()
+        self.count = self.size = 0
+        return events
+
+    def _take(self, key: BatchKey, limit: int | None = None) -> list[Queued]:
+        buffer = self._buffers[key]
+        taken: list[Queued] = []
+        room = self._max_bytes
+        while buffer.events and len(taken) < (limit or self._max_events):
+            room -= buffer.events[0].size
+            if room < 0 and taken:
+                break
+            taken.append(self._forget(buffer))
+        if buffer.events:
+            self._reschedule(key, buffer)
+        else:
+            del self._buffers[key]
+        return taken
+
+    def _forget(self, buffer: _Buffer) -> Queued:
+        queued = buffer.events.popleft()
+        buffer.size -= queued.size
+        self.count -= 1
+        self.size -= queued.size
+        if queued.draft.once and queued.draft.once.latest:
+            self._latest.pop((queued.key.session_id, queued.draft.once.key), None)
+        return queued
+
+    def _replace(self, queued: Queued) -> Queued | None:
+        once = queued.draft.once
+        if once is None or not once.latest:
+            return None
+        name = (queued.key.session_id, once.key)
+        earlier = self._latest.get(name)
+        self._latest[name] = queued
+        if earlier is None or earlier.key != queued.key:
+            return None
+        buffer = self._buffers[earlier.key]
+        buffer.events.remove(earlier)
+        buffer.size -= earlier.size
+        self.count -= 1
+        self.size -= earlier.size
+        if not buffer.events:
+            del self._buffers[earlier.key]
+        return earlier
+
+    def _is_full(self, buffer: _Buffer) -> bool:
+        return len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes
+
+    def _reschedule(self, key: BatchKey, buffer: _Buffer) -> None:
+        oldest = buffer.events[0]
+        is_due = self._is_full(buffer) or oldest.epoch <= self._flushed_epoch
+        due_at = oldest.admitted_at if is_due else oldest.admitted_at + self._linger_s
+        buffer.ticket = next(self._tickets)
+        heapq.heappush(self._schedule, (due_at, buffer.ticket, key))
+        heapq.heappush(self._ages, (oldest.admitted_at, buffer.ticket, key))
+
+    def _drop_void(self) -> None:
+        for entries in (self._schedule, self._ages):
+            while entries and not self._is_valid(entries[0]):
+                heapq.heappop(entries)
+
+    def _is_valid(self, entry: tuple[float, int, BatchKey]) -> bool:
+        buffer = self._buffers.get(entry[2])
+        return buffer is not None and buffer.ticket == entry[1]
+
+
+def size_of(draft: Draft) -> int:
+    """Return what an event adds to a request body. Units: bytes, metadata estimated."""
+    details = draft.details
+    text = details.pageId if isinstance(details, PageViewEvent) else details
+    quotes = text.count('"') + text.count("\\")
+    # botocore escapes all but ASCII: six bytes for what has at least two in UTF-8
+    length = len(text) if text.isascii() else 3 * len(text.encode())
+    return _ENVELOPE_BYTES + length + quotes + sum(len(name) + 64 for name in draft.attributes)

@@ -1,0 +1,116 @@
+"""Reading attributes: the first of several names whose value is of the kind asked for.
+
+Applications set attributes, so no value is taken on trust.
+Old and new names of the semantic conventions are given together, the new one first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from otel_rum_exporter.encoding import clip, well_formed
+from otel_rum_exporter.events import MAX_EVENT_BYTES
+
+MAX_TEXT = MAX_EVENT_BYTES
+"""Characters of an attribute that are read at most: longer text fits into no event."""
+
+_MAX_MEMBERS = 128
+"""Members of a map or a sequence that are read at most; the SDK's default for a span's attributes."""
+
+_MAX_DEPTH = 6
+_MAX_VALUES = 512
+_MAX_INTEGER = 2**53  # JavaScript, which reads these events, has no larger integers
+_MAX_BITS = 4096
+
+Attributes = Mapping[str, Any]
+
+
+def text(attributes: Attributes, *names: str) -> str | None:
+    """Return the first non-empty string under these names, cut to what an event can hold."""
+    for name in names:
+        value = attributes.get(name)
+        if isinstance(value, str) and value:
+            return clip(value, MAX_TEXT)
+    return None
+
+
+def number(attributes: Attributes, *names: str) -> float | int | None:
+    """Return the first finite number under these names. A bool is not one, nor is a numeral."""
+    for name in names:
+        value = attributes.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return value
+    return None
+
+
+def integer(attributes: Attributes, *names: str) -> int | None:
+    """Return the first integer under these names; older Swift instrumentation sends numerals as strings."""
+    for name in names:
+        value = attributes.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value[:18])
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return int(value)
+    return None
+
+
+def flag(attributes: Attributes, *names: str) -> bool | None:
+    """Return the first bool under these names."""
+    for name in names:
+        value = attributes.get(name)
+        if isinstance(value, bool):
+            return value
+    return None
+
+
+def or_unset(value: Any) -> Any | UnsetType:
+    """Return the value as a model takes it: a member that is None is left out."""
+    return UNSET if value is None else value
+
+
+def jsonable(value: Any) -> Any:
+    """Return an attribute value as JSON can hold it, or None where it cannot.
+
+    Shape:  strings, bools, numbers, lists and string-keyed dicts; at most 512 values and 6 levels, the rest and what
+            is of other types is left out.
+    """
+    return _jsonable(value, _MAX_DEPTH, Counter({"left": _MAX_VALUES}))
+
+
+def _jsonable(value: Any, depth: int, budget: Counter[str]) -> Any:
+    budget["left"] -= 1
+    if budget["left"] < 0:
+        return None
+    if isinstance(value, str):
+        return well_formed(clip(value, MAX_TEXT))
+    if isinstance(value, bool | int | float):
+        return _number(value)
+    if depth > 0 and isinstance(value, Mapping):
+        return _object(value, depth - 1, budget)
+    if depth > 0 and isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+        members = (_jsonable(member, depth - 1, budget) for member in islice(value, _MAX_MEMBERS))
+        return [member for member in members if member is not None]
+    return None
+
+
+def _number(value: float) -> float | int | str | None:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if abs(value) <= _MAX_INTEGER:
+        return value
+    return str(value) if value.bit_length() <= _MAX_BITS else None
+
+
+def _object(value: Mapping[Any, Any], depth: int, budget: Counter[str]) -> dict[str, Any]:
+    members = {}
+    for key in islice(value, _MAX_MEMBERS):
+        member = _jsonable(value[key], depth, budget) if isinstance(key, str) else None
+        if member is not None:
+            members[well_formed(clip(key, MAX_TEXT))] = member
+    return members

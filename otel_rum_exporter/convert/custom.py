@@ -1,0 +1,112 @@
+"""What RUM has no type for: custom events of named log events and span events, and `otel.span`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.trace import SpanKind, StatusCode
+
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert.attributes import MAX_TEXT, Attributes, jsonable, text
+from otel_rum_exporter.encoding import clip, well_formed
+from otel_rum_exporter.events import CustomEvent
+from otel_rum_exporter.items import SpanItem
+
+SPAN_TYPE = "otel.span"
+
+_MAX_TYPE = 256  # characters; ^[a-zA-Z0-9_.-]{1,256}$
+_MAX_ATTRIBUTES = 128
+_VERSION = "1.0.0"
+
+_NOT_IN_TYPE = re.compile(r"[^a-zA-Z0-9_.-]")
+
+# statements and query texts, headers and cookies, message bodies, names and e-mails, addresses, arguments of code
+_DENIED = re.compile(
+    r"^(?:db\.(?:statement|query\.(?:text|parameter.*)|operation\.parameter.*|user|connection_string)"
+    r"|graphql\.(?:document|source|operation\.body).*|(?:faas\.)?(?:cypher|sql|query)"
+    r"|(?:http|rpc|messaging)\..*(?:header|metadata|body|payload|cookie).*|.*\.(?:header|cookies?)\..*"
+    r"|gen_ai\..*(?:messages|prompt|completion|instructions|arguments|result).*|gen_ai\.(?:prompt|completion)"
+    r"|(?:user|enduser)\..*|session\.(?:id|previous_id)|client\.(?:address|port|socket\..*)"
+    r"|(?:net\.(?:sock\.)?peer|network\.peer)\..*|http\.client_ip"
+    r"|code\.(?:args|arguments|locals).*|process\.(?:command.*|env.*|owner)|exception\..*|event\.name|otel\.event\.name)$"
+)
+_SECRET = re.compile(
+    r"token(?!s)|secret|passw|pwd|authorization|api[-_.]?key|credential|cookie|private[-_.]?key", re.IGNORECASE
+)
+_URLS = frozenset({"url.full", "http.url", "http.target", "url.query", "browser.document.url.full"})
+
+# marks that instrumentations write as span events; http, navigation and resource events consume them
+MARKS = frozenset({
+    "fetchStart", "unloadEventStart", "unloadEventEnd", "redirectStart", "redirectEnd", "domainLookupStart",
+    "domainLookupEnd", "connectStart", "secureConnectionStart", "connectEnd", "requestStart", "responseStart",
+    "responseEnd", "domLoading", "domInteractive", "domContentLoadedEventStart", "domContentLoadedEventEnd",
+    "domComplete", "loadEventStart", "loadEventEnd", "firstPaint", "firstContentfulPaint",
+    "open", "send", "loaded", "error", "abort", "timeout", "message",
+})  # fmt: skip
+
+
+def event_type(name: str) -> str:
+    """Return an event's name as a RUM type: 1 to 256 of letters, digits, `_`, `.` and `-`; AWS's own prefix is not."""
+    sanitised = _NOT_IN_TYPE.sub("_", name[:_MAX_TYPE])
+    return ("custom." + sanitised)[:_MAX_TYPE] if sanitised.lower().startswith("com.amazon.") else sanitised
+
+
+def named_event(name: str, attributes: Attributes, config: RumConfig, body: Any = None) -> CustomEvent:
+    """Return the custom event of a named log event or span event."""
+    details = {
+        "version": _VERSION,
+        "name": clip(well_formed(name), MAX_TEXT),
+        "attributes": allowed(attributes, config),
+    }
+    value = jsonable(body)
+    if value not in (None, {}, "", []):
+        details["body"] = value
+    return CustomEvent(event_type(name), details)
+
+
+def span_event(span: SpanItem, attributes: Attributes, config: RumConfig) -> CustomEvent:
+    """Return the custom event `otel.span` of a span without a built-in type. Units: durationMs is in milliseconds."""
+    details: dict[str, Any] = {"version": _VERSION, "name": clip(well_formed(span.name), MAX_TEXT)}
+    details["kind"] = span.kind.name if isinstance(span.kind, SpanKind) else "INTERNAL"
+    details["status"] = span.status.status_code.name if isinstance(span.status.status_code, StatusCode) else "UNSET"
+    if span.start_time and span.end_time:
+        details["durationMs"] = max(0, span.end_time - span.start_time) / 1e6
+    if span.context is not None and span.context.span_id:
+        details["traceId"] = f"{span.context.trace_id:032x}"
+        details["spanId"] = f"{span.context.span_id:016x}"
+    scope = span.instrumentation_scope
+    if scope is not None and scope.name:
+        details["scope"] = scope.name
+    details["attributes"] = allowed(attributes, config)
+    return CustomEvent(SPAN_TYPE, details)
+
+
+def allowed(attributes: Mapping[Any, Any], config: RumConfig) -> dict[str, Any]:
+    """Return the attributes that may leave the process, as JSON can hold them.
+
+    Shape:  at most 128, and no more than fit into an event; URLs redacted; what `_DENIED` and `_SECRET` name left out.
+    """
+    kept: dict[str, Any] = {}
+    room = MAX_TEXT
+    for name in attributes:
+        if room <= 0 or len(kept) >= _MAX_ATTRIBUTES:
+            break
+        if not isinstance(name, str) or _DENIED.match(name) or _SECRET.search(name):
+            continue
+        value = _url(attributes, name, config) if name in _URLS else jsonable(attributes[name])
+        if value is not None:
+            kept[well_formed(name)] = value
+            room -= len(name) + len(value if isinstance(value, str) else str(value))
+    return kept
+
+
+def _url(attributes: Mapping[Any, Any], name: str, config: RumConfig) -> str | None:
+    value = text(attributes, name)
+    if value is None:
+        return None
+    if name == "url.query":
+        return urls.redact("?" + value, config.url_query)[1:] or None
+    return well_formed(urls.redact(value, config.url_query))

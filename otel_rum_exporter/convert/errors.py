@@ -1,0 +1,126 @@
+"""Exceptions of log records and span events become `js_error_event`, with file, line and column out of their stack.
+
+A stack of JavaScript begins with its innermost frame, a Python traceback ends with it: each is cut at the other end.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert.attributes import Attributes, integer, or_unset, text
+from otel_rum_exporter.convert.conversion import Once
+from otel_rum_exporter.encoding import well_formed
+from otel_rum_exporter.events import JsErrorEvent
+
+_CUT = "..."
+_MAX_PARSED = 16_384  # characters of a stack that are searched for its innermost frame
+_MAX_MESSAGE = 1024  # characters; the stack repeats the message
+_SAME_S = 1_000_000_000  # ns between an exception's reports by spans and logs that share no trace
+
+_PYTHON = re.compile(r'^ *File "(?P<file>[^"\n]+)", line (?P<line>\d{1,9})', re.MULTILINE)
+# Chrome: `at fn (URL:L:C)`, `at URL:L:C`; Firefox and Safari: `fn@URL:L:C`. Read from the right: URLs hold colons.
+_JAVASCRIPT = re.compile(
+    r"^\s*(?:at .*?\(|at (?:async )?|[^\n@]*@)(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})\)?$",
+    re.MULTILINE,
+)
+
+
+class Frame(NamedTuple):
+    """Where an exception was raised. Lines and columns count from 1; None where the stack does not say."""
+
+    filename: str
+    lineno: int
+    colno: int | None
+
+
+def is_exception(attributes: Attributes) -> bool:
+    """Tell whether a log record is an exception's, whatever its event is called."""
+    return "exception.type" in attributes or "exception.message" in attributes
+
+
+def is_python(stack: str) -> bool:
+    """Tell whether a stack is a Python traceback, whose innermost frame stands last."""
+    return _PYTHON.search(stack[-_MAX_PARSED:]) is not None
+
+
+def innermost_frame(stack: str) -> Frame | None:
+    """Return the frame that raised: the last of a Python traceback, else the first of a JavaScript stack."""
+    frames = list(_PYTHON.finditer(stack[-_MAX_PARSED:]))
+    if frames:
+        last = frames[-1]
+        return Frame(last["file"], int(last["line"]), None)
+    for line in stack[:_MAX_PARSED].splitlines():
+        frame = _JAVASCRIPT.match(line)
+        if frame and not frame["file"].endswith("<anonymous>") and "native" not in frame["file"]:
+            return Frame(frame["file"], int(frame["line"]), int(frame["column"]))
+    return None
+
+
+def cut_stack(stack: str, length: int) -> str | None:
+    """Return the end of the stack that names its innermost frame. Units: characters, without the mark; 0 is none."""
+    if length == 0:
+        return None
+    if len(stack) <= length:
+        return stack
+    return _CUT + stack[-length:] if is_python(stack) else stack[:length] + _CUT
+
+
+def js_error(
+    attributes: Attributes, config: RumConfig, *, description: str | None = None, stack_length: int | None = None
+) -> JsErrorEvent:
+    """Return the event of an exception's attributes.
+
+    Args:
+        attributes: `exception.*`, and `code.*` where they say where it was raised.
+        config: Its `stack_trace_length` and `url_query` count.
+        description: The span's status description, which stands in for a missing message.
+        stack_length: Instead of `stack_trace_length`.
+
+    Source: aws-rum-web 3.2 for what stands in for a missing type or message.
+    """
+    stack = attributes.get("exception.stacktrace")
+    stack = stack if isinstance(stack, str) else ""
+    kind = text(attributes, "exception.type")
+    message = text(attributes, "exception.message") or _without_prefix(description, kind)
+    frame = innermost_frame(stack) or _code_frame(attributes)
+    return JsErrorEvent(
+        type=kind or message or "Error",
+        message=(_without_prefix(message, kind) or "undefined")[:_MAX_MESSAGE],
+        filename=or_unset(frame and urls.redact(frame.filename, config.url_query)),
+        lineno=or_unset(frame and frame.lineno),
+        colno=or_unset(frame and frame.colno),
+        stack=or_unset(cut_stack(stack, config.stack_trace_length if stack_length is None else stack_length) or None),
+    )
+
+
+def once(error: JsErrorEvent, trace_id: int, time_ns: int, *, is_client: bool) -> Once:
+    """Return what makes two reports of one exception the same: nested spans and logs carry it again.
+
+    Within a trace that holds at any distance. Without a trace, reports of a server within a second of each other are
+    one; a browser reports each exception once, so there only the very same moment counts.
+    """
+    kind = error.type.rpartition(".")[2] if isinstance(error.type, str) else None
+    key = (kind, error.message, error.filename, error.lineno)
+    if trace_id:
+        return Once(("exception", trace_id, *key))
+    return Once(("exception", time_ns, *key)) if is_client else Once(("exception", *key), within_ns=_SAME_S)
+
+
+def _code_frame(attributes: Attributes) -> Frame | None:
+    filename = text(attributes, "code.file.path", "code.filepath")
+    lineno = integer(attributes, "code.line.number", "code.lineno")
+    return Frame(filename, lineno, None) if filename and lineno is not None else None
+
+
+def _without_prefix(message: str | None, kind: str | None) -> str | None:
+    """Return a message without the `Type: ` that Python's status descriptions and Android put before it."""
+    if message is None:
+        return None
+    message = well_formed(message)
+    prefix, separator, rest = message.partition(": ")
+    if separator and kind and prefix in (kind, kind.rpartition(".")[2]):
+        return rest
+    return message

@@ -1,0 +1,45 @@
+"""Event ids: derived from the item, so that every try, restart and resend of an item carries the same ids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from hashlib import blake2b
+
+from otel_rum_exporter.items import LogRecordItem, SpanContextItem
+
+
+def uuid_of(digest: bytes) -> str:
+    """Return 16 bytes as a UUID of version 8: a UUID whose content is the application's own (RFC 9562)."""
+    h = digest.hex()
+    return f"{h[:8]}-{h[8:12]}-8{h[13:16]}-{'89ab'[digest[8] & 3]}{h[17:20]}-{h[20:]}"
+
+
+def span_event_id(context: SpanContextItem | None, part: str, content: str) -> str:
+    """Return the id of one event of a span. `part` tells the span's events apart; without ids the content does."""
+    seed = blake2b(part.encode(), digest_size=16)
+    if context is not None and context.span_id:
+        seed.update(context.trace_id.to_bytes(16, "big"))
+        seed.update(context.span_id.to_bytes(8, "big"))
+    else:
+        seed.update(content.encode())
+    return uuid_of(seed.digest())
+
+
+class LogEventIds:
+    """Ids of the events of one export's log records, which have no id of their own.
+
+    Equal records of one export are told apart by an occurrence number; a resend of the same export numbers them alike.
+    """
+
+    def __init__(self) -> None:
+        self._seen: Counter[bytes] = Counter()
+
+    def next(self, record: LogRecordItem, session: str | None, time_ns: int, content: str) -> str:
+        """Return the id of the event with this content."""
+        ids = f"{record.trace_id or 0:x}/{record.span_id or 0:x}/{time_ns}/{record.observed_timestamp}/{session}/"
+        digest = blake2b((ids + content).encode("utf-8", "replace"), digest_size=16).digest()
+        occurrence = self._seen[digest]
+        self._seen[digest] += 1
+        if occurrence:
+            digest = blake2b(digest + occurrence.to_bytes(4, "big"), digest_size=16).digest()
+        return uuid_of(digest)

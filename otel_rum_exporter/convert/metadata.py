@@ -1,0 +1,211 @@
+"""What an item's resource, scope and attributes say about its user: app monitor, browser, domain, custom attributes.
+
+A server's own operating system, host and user agent are not its users': only what a browser or a mobile app reported
+counts as theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fnmatch import translate
+from typing import Any
+
+import msgspec
+
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert.attributes import Attributes, flag, or_unset, text
+from otel_rum_exporter.convert.conversion import CustomAttributes, Origin
+from otel_rum_exporter.encoding import clip, well_formed
+from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client
+from otel_rum_exporter.items import ResourceItem, ScopeItem
+
+MAX_STRING = 256  # characters of any string in metadata
+MAX_CUSTOM_ATTRIBUTES = 10  # of session and page together
+
+_MAX_KEY = 128
+_MAX_INTEGER = 2**53
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_NOT_IN_KEY = re.compile(r"[^a-zA-Z0-9_:]")
+_RESERVED = frozenset({
+    "browserLanguage", "browserName", "browserVersion", "countryCode", "deviceType", "domain", "interaction",
+    "osName", "osVersion", "pageId", "pageTags", "pageTitle", "pageUrl", "parentPageId", "platformType",
+    "referrerUrl", "subdivisionCode", "title", "url", "version",
+})  # fmt: skip
+
+_CLIENT_LANGUAGES = ("webjs", "swift")
+_CLIENT_RESOURCE = re.compile(r"browser\.|device\.|aws\.rum\.|rum\.sdk\.version$")
+_CLIENT_SCOPE = re.compile(
+    r"@opentelemetry/(?:browser-instrumentation(?:/|$)"
+    r"|instrumentation-(?:document-load|fetch|xml-http-request|user-interaction|long-task|web-exception)$)"
+    r"|io\.opentelemetry\.(?:android|crash|lifecycle|okhttp|anr|slowrendering|network|click|startup|session|activity)"
+    r"|software\.amazon\.opentelemetry\."
+)
+_CLIENT_EVENT = ("browser.", "app.", "device.")
+_GREASE = re.compile(r"not[^a-z0-9]", re.IGNORECASE)
+# navigator.platform, which instrumentations put where user agent client hints belong
+_LEGACY_PLATFORMS = (("Linux", "Linux"), ("Mac", "macOS"), ("Win", "Windows"), ("iPhone", "iOS"), ("iPad", "iOS"))
+_MOBILE_SYSTEMS = ("android", "ios", "ipados")
+
+
+def origin(
+    config: RumConfig, resource: ResourceItem, scope: ScopeItem | None, *, is_client_event: bool = False
+) -> Origin:
+    """Return what a resource and a scope say of their items. `is_client_event` says that the items' name does."""
+    attributes = resource.attributes or {}
+    is_client = (
+        _is_client_resource(attributes)
+        or bool(scope and scope.name and _CLIENT_SCOPE.match(scope.name))
+        # a server's events may be called app.something too
+        or (is_client_event and "telemetry.sdk.language" not in attributes)
+    )
+    return Origin(
+        monitor=app_monitor(config, attributes),
+        is_client=is_client,
+        client=client(attributes) if is_client else NO_CLIENT,
+        session=text(attributes, "session.id"),
+        user=text(attributes, "user.id"),
+    )
+
+
+def with_caller(origin: Origin, attributes: Attributes) -> Origin:
+    """Return the origin of a server's entry span with the caller's user agent, which is the user's.
+
+    Without one the service would take the user agent of the request that carries the events.
+    """
+    user_agent = _clipped(text(attributes, "user_agent.original", "http.user_agent"))
+    return msgspec.structs.replace(origin, client=Client(user_agent=user_agent)) if user_agent else origin
+
+
+def is_client_event(name: str) -> bool:
+    """Tell whether only a user's device writes log events of this name."""
+    return name.startswith(_CLIENT_EVENT)
+
+
+def app_monitor(config: RumConfig, attributes: Attributes) -> AppMonitor | None:
+    """Return the app monitor that a resource's items go to. Errors: None without a valid id."""
+    monitor_id = config.app_monitor_id or text(attributes, "aws.rum.appmonitor.id")
+    if monitor_id is None or not _UUID.fullmatch(monitor_id):
+        return None
+    return AppMonitor(
+        id=monitor_id,
+        name=_clipped(config.app_monitor_name or text(attributes, "service.name")),
+        version=_clipped(config.app_version or text(attributes, "service.version")) or "1.0.0",
+        alias=config.alias or text(attributes, "aws.rum.appmonitor.alias"),
+    )
+
+
+def client(attributes: Attributes) -> Client:
+    """Return the browser or device that attributes describe; the user agent only where they do not name a browser."""
+    name, version = _browser(attributes)
+    system = _system(attributes)
+    return Client(
+        browserName=or_unset(name),
+        browserVersion=or_unset(version),
+        browserLanguage=or_unset(_clipped(text(attributes, "browser.language"))),
+        osName=or_unset(system),
+        osVersion=or_unset(_clipped(text(attributes, "user_agent.os.version", "os.version"))),
+        deviceType=or_unset(_device_type(attributes, system)),
+        countryCode=or_unset(_clipped(text(attributes, "geo.country.iso_code"))),
+        subdivisionCode=or_unset(_clipped(text(attributes, "geo.region.iso_code"))),
+        user_agent=or_unset(None if name else _clipped(text(attributes, "user_agent.original", "http.user_agent"))),
+    )
+
+
+def page_domain(attributes: Attributes, page_url: str | None = None) -> str | None:
+    """Return the host of the page that a client item names, else None."""
+    return urls.host(text(attributes, "browser.document.url.full")) or urls.host(page_url)
+
+
+def server_domain(attributes: Attributes) -> str | None:
+    """Return the host that a server's caller asked for, never the address that the server is bound to."""
+    return (
+        text(attributes, "url.domain")
+        or urls.host(text(attributes, "url.full", "http.url"))
+        or urls.bare_host(text(attributes, "http.host"))
+        or urls.bare_host(text(attributes, "server.address"))
+    )
+
+
+class CustomAttributeFilter:
+    """The allow-list of attributes that are sent as custom metadata, with AWS's limits.
+
+    Source: CloudWatch RUM user guide, "Add custom metadata": 10 per event, keys of 128, values of 256 characters.
+    """
+
+    def __init__(self, globs: Iterable[str]) -> None:
+        """Compile the globs; their order decides which attributes stay when there are too many."""
+        self._patterns = [re.compile(translate(glob)) for glob in globs]
+
+    def select(self, *sources: Attributes) -> CustomAttributes:
+        """Return the attributes that are allowed and valid; earlier sources win where names collide."""
+        if not self._patterns:
+            return {}
+        selected: dict[str, str | float | int | bool] = {}
+        for pattern in self._patterns:
+            for name, value in ((n, v) for source in sources for n, v in source.items()):
+                if isinstance(name, str) and pattern.match(name):
+                    _add(selected, _NOT_IN_KEY.sub("_", name)[:_MAX_KEY], _custom_value(value))
+        return selected
+
+
+def _add(selected: dict[str, Any], key: str, value: Any) -> None:
+    is_free = key not in selected and key not in _RESERVED and len(selected) < MAX_CUSTOM_ATTRIBUTES
+    if key and value is not None and is_free and not key.startswith(("aws:", "pageTags")):
+        selected[key] = value
+
+
+def _custom_value(value: Any) -> str | float | int | bool | None:
+    if isinstance(value, str):
+        return well_formed(value) if len(value) <= MAX_STRING else None
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MAX_INTEGER:
+        return str(value) if value.bit_length() <= MAX_STRING else None
+    if isinstance(value, bool | int):
+        return value
+    return value if isinstance(value, float) and abs(value) < float("inf") else None
+
+
+def _is_client_resource(attributes: Attributes) -> bool:
+    if attributes.get("telemetry.sdk.language") in _CLIENT_LANGUAGES:
+        return True
+    return any(isinstance(name, str) and _CLIENT_RESOURCE.match(name) for name in attributes)
+
+
+def _clipped(value: str | None) -> str | None:
+    return clip(well_formed(value), MAX_STRING) if value else None
+
+
+def _browser(attributes: Attributes) -> tuple[str | None, str | None]:
+    """Return name and version; of the brands the first that is neither a placeholder nor the engine's."""
+    name = _clipped(text(attributes, "user_agent.name"))
+    if name:
+        return name, _clipped(text(attributes, "user_agent.version"))
+    brands = attributes.get("browser.brands")
+    if not isinstance(brands, list | tuple):
+        return None, None
+    known = [brand.strip() for brand in brands if isinstance(brand, str) and not _GREASE.match(brand.strip())]
+    for brand in sorted(known, key=lambda brand: brand.startswith("Chromium")):
+        name, _, version = brand.rpartition(" ")
+        return (_clipped(name), _clipped(version)) if name else (_clipped(version), None)
+    return None, None
+
+
+def _system(attributes: Attributes) -> str | None:
+    name = text(attributes, "user_agent.os.name", "browser.platform", "os.name")
+    for prefix, system in _LEGACY_PLATFORMS:
+        if name and name.startswith(prefix):
+            return system
+    return _clipped(name)
+
+
+def _device_type(attributes: Attributes, system: str | None) -> str | None:
+    model = text(attributes, "device.model.name", "device.model.identifier", "user_agent.original") or ""
+    if "iPad" in model or "Tablet" in model:
+        return "tablet"
+    mobile = flag(attributes, "browser.mobile")
+    if mobile or (system or "").lower() in _MOBILE_SYSTEMS:
+        return "mobile"
+    # a browser without any hint is a desktop's, as aws-rum-web has it
+    is_browser = mobile is False or attributes.get("telemetry.sdk.language") == "webjs"
+    return "desktop" if is_browser else None

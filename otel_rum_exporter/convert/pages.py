@@ -1,0 +1,28 @@
+"""Where the user is: `browser.navigation` becomes a page view.
+
+Whether it *is* a new page, and the page's place in the session, is decided by the session's context when the batch
+is built: records arrive out of order.
+"""
+
+from __future__ import annotations
+
+from otel_rum_exporter.config import PageIdFormat
+from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert.attributes import Attributes, text
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.encoding import clip, well_formed
+from otel_rum_exporter.events import PageViewEvent
+
+MAX_PAGE_ID = 256
+"""Characters; the metadata schema's limit of a string."""
+
+
+def page_view(attributes: Attributes, page_id_format: PageIdFormat) -> PageViewEvent | DropReason:
+    """Return the view of the page that `url.full` names: on navigation records it is the destination.
+
+    Errors: INCOMPLETE without a URL that parses.
+    """
+    page = urls.page_id(text(attributes, "url.full"), page_id_format)
+    if page is None:
+        return DropReason.INCOMPLETE
+    return PageViewEvent(pageId=clip(well_formed(page), MAX_PAGE_ID))

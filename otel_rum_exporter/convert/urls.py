@@ -1,0 +1,105 @@
+"""URLs: the page they name, the host they name, and secrets taken out of them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from urllib.parse import SplitResult, urlsplit
+
+from otel_rum_exporter.config import PageIdFormat, UrlQuery
+
+_SECRET = re.compile(
+    r"token|secret|passw|pwd|passphrase|auth|api[-_.]?key|access[-_.]?key|signature|credential|session|jwt|otp"
+    r"|private|bearer",
+    re.IGNORECASE,
+)
+_SECRET_NAMES = frozenset({"sig", "key", "sid", "code", "pin", "hmac", "x-amz-credential"})
+_JWT = re.compile(r"^eyJ[\w-]+\.[\w-]*\.[\w-]*$")
+_REDACTED = "REDACTED"
+_MAX_HOST = 253
+_ENDPOINTS = re.compile(
+    r"/appmonitors/[0-9a-fA-F-]{36}/?$|/v1/(?:traces|logs|metrics)/?$"  # PutRumEvents, OTLP/HTTP
+)
+_AUTH_HOST = re.compile(r"^(?:cognito-identity|sts)\.(?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?$")
+
+UNSPECIFIED = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised in telemetry, not bound to
+"""Addresses that servers bind to; nobody's domain."""
+
+
+@lru_cache(maxsize=1024)
+def split(url: str) -> SplitResult | None:
+    """Return the parts of a URL, or None if it does not parse."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def host(url: str | None) -> str | None:
+    """Return the bare host name of an absolute URL: no port, no brackets."""
+    parts = split(url) if url else None
+    name = parts.hostname if parts and parts.scheme in ("http", "https") else None
+    return name if name and len(name) <= _MAX_HOST else None
+
+
+def bare_host(authority: str | None) -> str | None:
+    """Return the host of `host:port`, None for addresses that servers bind to."""
+    parts = split("//" + authority) if authority else None
+    name = parts.hostname if parts else None
+    return name if name and name not in UNSPECIFIED and len(name) <= _MAX_HOST else None
+
+
+def page_id(url: str | None, page_id_format: PageIdFormat) -> str | None:
+    """Return the page that a URL names, as aws-rum-web does: never its query, percent-encoding kept."""
+    parts = split(url) if url else None
+    if parts is None:
+        return None
+    path = parts.path or "/"
+    fragment = "#" + parts.fragment if parts.fragment else ""
+    match page_id_format:
+        case "path":
+            return path
+        case "hash":
+            return fragment or path
+        case "path_and_hash":
+            return path + fragment
+
+
+def redact(url: str, url_query: UrlQuery) -> str:
+    """Return the URL without userinfo, and its query as the option says. URLs that do not parse lose their query."""
+    parts = split(url)
+    if parts is None:
+        return re.split(r"[?#]", url, maxsplit=1)[0]
+    authority = parts.netloc.rpartition("@")[2]
+    query = "" if url_query == "drop" else parts.query
+    fragment = "" if url_query == "drop" else parts.fragment
+    if url_query == "redact":
+        query, fragment = _without_secrets(query), _without_secrets(fragment)
+    if (authority, query, fragment) == (parts.netloc, parts.query, parts.fragment):
+        return url
+    return parts._replace(netloc=authority, query=query, fragment=fragment).geturl()
+
+
+def _without_secrets(query: str) -> str:
+    if "=" not in query:
+        return query
+    return "&".join(map(_redacted_pair, query.split("&")))
+
+
+def _redacted_pair(pair: str) -> str:
+    name, equals, value = pair.partition("=")
+    # a fragment may hold a path and a query of its own: #/route?token=...
+    word = re.split(r"[?/]", name)[-1].lower()
+    if value and (_SECRET.search(word) or word in _SECRET_NAMES or _JWT.match(value)):
+        return name + equals + _REDACTED
+    return pair
+
+
+def is_self_traffic(url: str | None) -> bool:
+    """Tell whether a URL is that of telemetry on its way, or of the credentials for it."""
+    parts = split(url) if url else None
+    if parts is None:
+        return False
+    return bool(_ENDPOINTS.search(parts.path) or _AUTH_HOST.match(parts.hostname or ""))

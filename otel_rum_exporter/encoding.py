@@ -1,0 +1,116 @@
+"""Models to JSON text: never `null`, NaN or infinity, never a lone surrogate, never larger than the service takes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+CUT = "…"
+"""What stands where text was cut off."""
+
+_SHORTEST = 32
+"""Strings of this many characters are never cut: ids, types and names would lose their meaning."""
+
+_MAX_DEPTH = 64
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode(value: Any) -> str:
+    """Return the JSON text of a model, a mapping or a string.
+
+    Errors: members that JSON or the RUM schemas cannot hold (None, NaN, infinity) are left out, lone surrogates
+            become U+FFFD. Raises TypeError for objects that are neither.
+    """
+    try:
+        encoded = _encoder.encode(value)
+    except UnicodeEncodeError:
+        encoded = _encoder.encode(clean(msgspec.to_builtins(value)))
+    # msgspec writes None, NaN and infinity as null; the word is rare enough to look closer only then
+    if b"null" in encoded:
+        encoded = _encoder.encode(clean(msgspec.to_builtins(value)))
+    return encoded.decode()
+
+
+def clean(value: Any, depth: int = _MAX_DEPTH) -> Any:
+    """Return builtins without what JSON text must not hold. Shape: members that cannot be kept are left out."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, Mapping):
+        return {clean(k): clean(v, depth - 1) for k, v in value.items() if _keeps(v, depth)}
+    if isinstance(value, list | tuple):
+        return [clean(v, depth - 1) for v in value if _keeps(v, depth)]
+    return value
+
+
+def _keeps(value: Any, depth: int) -> bool:
+    return depth > 0 and value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def well_formed(text: str) -> str:
+    """Return the text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def clip(text: str, length: int) -> str:
+    """Return the text's head of at most `length` characters; the last one marks a cut."""
+    return text if len(text) <= length else text[: max(0, length - len(CUT))] + CUT
+
+
+def utf8_bytes(text: str) -> int:
+    """Return the size of the text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def wire_bytes(text: str) -> int:
+    """Return the size of the text as a JSON string in botocore's request body, which escapes all but ASCII."""
+    if text.isascii():
+        return len(text) + 2 + text.count('"') + text.count("\\")
+    return len(json.dumps(text))
+
+
+def shrink(details: str, max_bytes: int) -> str | None:
+    """Cut the longest strings of a JSON object until it fits.
+
+    Shape:  the same members; cut strings end in a mark, on a character's boundary.
+    Units:  max_bytes counts UTF-8 bytes.
+    Errors: None if it does not fit even with every longer string cut to 32 characters.
+    """
+    value = json.loads(details)
+    limit = max_bytes
+    while limit >= _SHORTEST:
+        shorter = encode(_clipped(value, limit))
+        excess = utf8_bytes(shorter) - max_bytes
+        if excess <= 0:
+            return shorter
+        limit = min(limit, max(map(len, _strings(value)), default=0))
+        # a proportional step ends within a few rounds; -1 makes sure that it moves
+        limit = min(limit - 1, limit * max_bytes // (max_bytes + excess))
+    shorter = encode(_clipped(value, _SHORTEST))
+    return shorter if utf8_bytes(shorter) <= max_bytes else None
+
+
+def _clipped(value: Any, length: int) -> Any:
+    if isinstance(value, str):
+        return clip(value, length)
+    if isinstance(value, dict):
+        return {k: _clipped(v, length) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_clipped(v, length) for v in value]
+    return value
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from _strings(member)

@@ -1,0 +1,150 @@
+"""What plugs into the OpenTelemetry SDK: a span exporter and a log record exporter that share one pipeline.
+
+The exporters of a process that have the same configuration share their pipeline, so that the spans and logs of a
+session share requests. It closes with the last of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otel_rum_exporter.config import ConfigError, RumConfig
+from otel_rum_exporter.pipeline import Pipeline
+from otel_rum_exporter.stats import CauseLog, Statistics
+
+_FLUSH_TIMEOUT_MS = 10_000
+_ONCE_S = 3600.0
+
+_logger = logging.getLogger(__name__)
+_log = CauseLog(_logger, time.monotonic)
+
+
+class _Shared:
+    """The pipelines that are in use, each with the number of exporters that use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users: dict[tuple[RumConfig, bool], tuple[Pipeline, int]] = {}
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._unlock)
+
+    def acquire(self, config: RumConfig, *, is_configured: bool) -> Pipeline:
+        with self._lock:
+            key = (config, is_configured)
+            pipeline, users = self._users.get(key) or (Pipeline(config, is_configured=is_configured), 0)
+            self._users[key] = (pipeline, users + 1)
+            return pipeline
+
+    def release(self, pipeline: Pipeline) -> bool:
+        """Return whether nobody uses the pipeline any more."""
+        with self._lock:
+            for key, (known, users) in self._users.items():
+                if known is pipeline:
+                    self._users[key] = (pipeline, users - 1)
+                    if users == 1:
+                        del self._users[key]
+                    return users == 1
+        return False
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
+
+
+_shared = _Shared()
+
+
+class _RumExporter:
+    """What both exporters do.
+
+    Every option is a keyword argument, named as in the option table and in `RumConfig`; what is not given comes from
+    the environment variables.
+
+    Args:
+        config: A whole configuration instead of options.
+        **options: Options by name, such as `app_monitor_id="..."`.
+
+    Raises:
+        ConfigError: When an argument was given and the configuration has problems. Without arguments the problems are
+            logged, and everything that is exported is dropped and counted: OpenTelemetry's auto-configuration would
+            otherwise leave the rest of the application without telemetry.
+    """
+
+    def __init__(self, config: RumConfig | None = None, **options: Any) -> None:
+        is_configured = True
+        if config is None:
+            try:
+                config = RumConfig.load(options, os.environ)
+            except ConfigError as error:
+                if options:
+                    raise
+                _log.say(logging.ERROR, str(error), _one_line(error), quiet_s=_ONCE_S)
+                config, is_configured = RumConfig(), False
+        for name in config.without_effect:
+            _log.say(logging.WARNING, name, f"The option {name} has no effect in this version.", quiet_s=_ONCE_S)
+        self._timeout_s = config.shutdown_timeout_s
+        self._pipeline = _shared.acquire(config, is_configured=is_configured)
+        self._is_shut = False
+
+    def shutdown(self, timeout_millis: float | None = None) -> None:
+        """Deliver what is left, with the last exporter of the configuration, and take nothing more.
+
+        Units:  timeout_millis is in milliseconds; `shutdown_timeout` bounds it.
+        Errors: what cannot be delivered in time is dropped and counted.
+        """
+        if self._is_shut:
+            return
+        self._is_shut = True
+        given_s = self._timeout_s if timeout_millis is None else timeout_millis / 1000
+        if _shared.release(self._pipeline):
+            self._pipeline.shutdown(min(given_s, self._timeout_s))
+
+    def force_flush(self, timeout_millis: int = _FLUSH_TIMEOUT_MS) -> bool:
+        """Deliver what was exported so far, by this exporter and by the one that shares its pipeline.
+
+        Units:  timeout_millis is in milliseconds.
+        Errors: False if something was not delivered in time, or not at all.
+        """
+        return self._pipeline.flush(timeout_millis / 1000)
+
+    def stats(self) -> Statistics:
+        """Return what became of everything that was exported, by reason."""
+        return self._pipeline.stats()
+
+
+class RumSpanExporter(_RumExporter, SpanExporter):
+    """Sends spans and their events to CloudWatch RUM; for a `BatchSpanProcessor`.
+
+    Without arguments the environment variables configure it. See `RumConfig` for the options.
+    """
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Admit spans: convert and buffer them. No network I/O. FAILURE after shutdown or without configuration."""
+        is_admitted = self._pipeline.export_spans(spans, is_shut=self._is_shut)
+        return SpanExportResult.SUCCESS if is_admitted else SpanExportResult.FAILURE
+
+
+class RumLogRecordExporter(_RumExporter, LogRecordExporter):
+    """Sends named log events and exceptions to CloudWatch RUM; for a `BatchLogRecordProcessor`.
+
+    Without arguments the environment variables configure it. See `RumConfig` for the options.
+    """
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Admit log records: convert and buffer them. No network I/O. FAILURE after shutdown or without configuration."""
+        is_admitted = self._pipeline.export_logs(batch, is_shut=self._is_shut)
+        return LogRecordExportResult.SUCCESS if is_admitted else LogRecordExportResult.FAILURE
+
+
+def _one_line(error: ConfigError) -> str:
+    problems = "; ".join(map(str, error.problems))
+    return f"The RUM exporter is not configured, everything is dropped and counted: {problems}"

@@ -1,0 +1,104 @@
+"""What became of everything: counters by reason, and log lines that do not repeat themselves.
+
+Two equations hold at any quiet moment:
+
+    received = converted + items dropped by reason
+    accepted = delivered + events dropped by reason + queued
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct, field
+
+from otel_rum_exporter.drops import DropReason
+
+_QUIET_S = 60.0
+_LONGEST = 300  # characters of a message that is not ours
+
+
+class Statistics(Struct, frozen=True, kw_only=True):
+    """What became of the items and events of a pipeline, as of one moment.
+
+    Shape:  `received` and `converted` count items (spans, log records); `accepted`, `delivered`, `queued` count RUM
+            events; `requests` counts PutRumEvents requests, `retried` those that followed a failure, by its cause.
+    """
+
+    received: int
+    converted: int
+    items_dropped: Mapping[DropReason, int]
+    accepted: int
+    delivered: int
+    events_dropped: Mapping[DropReason, int]
+    queued: int
+    requests: int
+    retried: Mapping[str, int]
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether both equations hold."""
+        items = self.converted + sum(self.items_dropped.values())
+        events = self.delivered + sum(self.events_dropped.values()) + self.queued
+        return self.received == items and self.accepted == events
+
+
+class Counters(Struct, kw_only=True):
+    """The counters behind `Statistics`; the pipeline's lock guards them."""
+
+    received: int = 0
+    converted: int = 0
+    items_dropped: Counter[DropReason] = field(default_factory=Counter)
+    accepted: int = 0
+    delivered: int = 0
+    events_dropped: Counter[DropReason] = field(default_factory=Counter)
+    requests: int = 0
+    retried: Counter[str] = field(default_factory=Counter)
+
+    def snapshot(self, queued: int) -> Statistics:
+        """Return the counters as of now."""
+        return Statistics(
+            received=self.received,
+            converted=self.converted,
+            items_dropped={reason: number for reason, number in self.items_dropped.items() if number},
+            accepted=self.accepted,
+            delivered=self.delivered,
+            events_dropped={reason: number for reason, number in self.events_dropped.items() if number},
+            queued=queued,
+            requests=self.requests,
+            retried=dict(self.retried),
+        )
+
+
+class CauseLog:
+    """Log lines, one a minute for each cause, with the number that was left out since."""
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float]) -> None:
+        """Write to a logger; the clock is monotonic, in seconds."""
+        self._logger = logger
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._said_at: dict[str, float] = {}
+        self._left_out: Counter[str] = Counter()
+
+    def say(self, level: int, cause: str, message: str, *, quiet_s: float = _QUIET_S) -> None:
+        """Log a message, unless one of the same cause was logged less than `quiet_s` ago."""
+        now = self._clock()
+        with self._lock:
+            said_at = self._said_at.get(cause)
+            if said_at is not None and now - said_at < quiet_s:
+                self._left_out[cause] += 1
+                return
+            self._said_at[cause] = now
+            left_out = self._left_out.pop(cause, 0)
+        since = f" (and {left_out} more since the last such line)" if left_out else ""
+        self._logger.log(level, "%s%s", message, since)
+
+
+def printable(text: object) -> str:
+    """Return a text that is not ours as one line of a log can hold it."""
+    line = str(text).encode("unicode_escape").decode("ascii")
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "..."
