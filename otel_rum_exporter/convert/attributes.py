@@ -99,7 +99,7 @@ def _jsonable(value: Any, depth: int, budget: Counter[str]) -> Any:
     return None
 
 
-def _number(value: float) -> float | int | str | None:
+def _number(value: int | float) -> int | float | str | None:  # noqa: PYI041 - mypy takes isinstance literally
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if abs(value) <= _MAX_INTEGER:

@@ -1,0 +1,233 @@
+"""OTLP JSON requests become items: light objects with the same members as the SDK's spans and log records.
+
+Source: opentelemetry-proto 1.x, "JSON Protobuf Encoding": ids are hex, 64-bit integers may be strings, enums integers.
+        protobuf's own JSON parser takes the ids for base64, which is why this does not use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from opentelemetry.trace import SpanKind, StatusCode
+
+_HAS_IS_REMOTE, _IS_REMOTE = 0x100, 0x200  # SpanFlags
+_MAX_DEPTH = 32  # of an attribute's value
+_KINDS = {
+    1: SpanKind.INTERNAL,
+    2: SpanKind.SERVER,
+    3: SpanKind.CLIENT,
+    4: SpanKind.PRODUCER,
+    5: SpanKind.CONSUMER,
+}
+_STATUSES = {0: StatusCode.UNSET, 1: StatusCode.OK, 2: StatusCode.ERROR}
+
+
+class OtlpError(ValueError):
+    """A request that is not OTLP JSON. The message says where and what was expected."""
+
+
+class Resource(Struct, frozen=True, gc=False):
+    """The entity that produced items."""
+
+    attributes: dict[str, Any]
+
+
+class Scope(Struct, frozen=True, gc=False):
+    """The instrumentation library that produced items."""
+
+    name: str
+
+
+class SpanContext(Struct, frozen=True, gc=False):
+    """The ids of a span."""
+
+    trace_id: int
+    span_id: int
+    is_remote: bool = False
+
+
+class Status(Struct, frozen=True, gc=False):
+    """How a span ended."""
+
+    status_code: StatusCode = StatusCode.UNSET
+    description: str | None = None
+
+
+class SpanEvent(Struct, frozen=True, gc=False):
+    """A moment within a span. Units: epoch nanoseconds."""
+
+    name: str
+    timestamp: int
+    attributes: dict[str, Any]
+
+
+class Span(Struct, frozen=True, gc=False):
+    """A finished span. Units: epoch nanoseconds."""
+
+    name: str
+    kind: SpanKind
+    context: SpanContext
+    parent: SpanContext | None
+    start_time: int
+    end_time: int
+    status: Status
+    attributes: dict[str, Any]
+    events: list[SpanEvent]
+    resource: Resource
+    instrumentation_scope: Scope | None
+
+
+class LogRecord(Struct, frozen=True, gc=False):
+    """A log record's own part. Units: epoch nanoseconds, 0 where unknown."""
+
+    timestamp: int
+    observed_timestamp: int
+    trace_id: int
+    span_id: int
+    body: Any
+    attributes: dict[str, Any]
+    event_name: str | None
+
+
+class Log(Struct, frozen=True, gc=False):
+    """A log record with where it came from."""
+
+    log_record: LogRecord
+    resource: Resource
+    instrumentation_scope: Scope | None
+
+
+def items(request: bytes | str) -> list[Span | Log]:
+    """Read one OTLP/HTTP request body, of spans or of log records.
+
+    Shape:  the request's items in their order; members that OTLP does not know are ignored, as its rules ask.
+    Errors: OtlpError for what is not JSON, not an object, or holds a member of the wrong type.
+    """
+    try:
+        decoded = msgspec.json.decode(request)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+        raise OtlpError(f"not JSON: {error}") from None
+    body = _object(decoded, "the request")
+    if "resourceSpans" not in body and "resourceLogs" not in body:
+        raise OtlpError("neither resourceSpans nor resourceLogs")
+    return [
+        *_records(body, "resourceSpans", "scopeSpans", "spans", _span),
+        *_records(body, "resourceLogs", "scopeLogs", "logRecords", _log),
+    ]
+
+
+def _records(
+    body: dict[str, Any], resources: str, scopes: str, records: str, read: Callable[..., Any]
+) -> Iterator[Any]:
+    for of_resource in _objects(body, resources):
+        resource = Resource(_attributes(_object(of_resource.get("resource") or {}, "resource")))
+        for of_scope in _objects(of_resource, scopes):
+            name = _object(of_scope.get("scope") or {}, "scope").get("name")
+            scope = Scope(name) if isinstance(name, str) and name else None
+            for record in _objects(of_scope, records):
+                yield read(record, resource, scope)
+
+
+def _span(span: dict[str, Any], resource: Resource, scope: Scope | None) -> Span:
+    trace_id, parent_id = _hex(span, "traceId", 32), _hex(span, "parentSpanId", 16)
+    flags = _integer(span, "flags")
+    is_remote = bool(flags & _HAS_IS_REMOTE and flags & _IS_REMOTE)
+    status = _object(span.get("status") or {}, "status")
+    return Span(
+        name=_text(span, "name") or "",
+        kind=_KINDS.get(_integer(span, "kind"), SpanKind.INTERNAL),
+        context=SpanContext(trace_id, _hex(span, "spanId", 16)),
+        parent=SpanContext(trace_id, parent_id, is_remote) if parent_id else None,
+        start_time=_integer(span, "startTimeUnixNano"),
+        end_time=_integer(span, "endTimeUnixNano"),
+        status=Status(_STATUSES.get(_integer(status, "code"), StatusCode.UNSET), _text(status, "message")),
+        attributes=_attributes(span),
+        events=[
+            SpanEvent(_text(event, "name") or "", _integer(event, "timeUnixNano"), _attributes(event))
+            for event in _objects(span, "events")
+        ],
+        resource=resource,
+        instrumentation_scope=scope,
+    )
+
+
+def _log(record: dict[str, Any], resource: Resource, scope: Scope | None) -> Log:
+    return Log(
+        LogRecord(
+            timestamp=_integer(record, "timeUnixNano"),
+            observed_timestamp=_integer(record, "observedTimeUnixNano"),
+            trace_id=_hex(record, "traceId", 32),
+            span_id=_hex(record, "spanId", 16),
+            body=_value(record.get("body"), _MAX_DEPTH),
+            attributes=_attributes(record),
+            event_name=_text(record, "eventName"),
+        ),
+        resource,
+        scope,
+    )
+
+
+def _attributes(of: dict[str, Any], name: str = "attributes", depth: int = _MAX_DEPTH) -> dict[str, Any]:
+    pairs = _objects(of, name)
+    return {key: _value(pair.get("value"), depth) for pair in pairs if isinstance(key := pair.get("key"), str)}
+
+
+def _value(value: Any, depth: int) -> Any:
+    """Return the one member of an AnyValue; None for an empty one and for what lies too deep."""
+    if not isinstance(value, dict) or depth == 0:
+        return None
+    for kind, content in islice(value.items(), 1):
+        if kind == "intValue":
+            return _integer(value, kind)
+        if kind == "kvlistValue":
+            return _attributes(_object(content, kind), "values", depth - 1)
+        if kind == "arrayValue":
+            return [_value(member, depth - 1) for member in _objects(_object(content, kind), "values")]
+        return content
+    return None
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise OtlpError(f"{name} is not an object")
+    return value
+
+
+def _objects(of: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    values = of.get(name)
+    if values is None:
+        return []
+    if not isinstance(values, list):
+        raise OtlpError(f"{name} is not an array")
+    return [_object(value, f"a member of {name}") for value in values]
+
+
+def _text(of: dict[str, Any], name: str) -> str | None:
+    value = of.get(name)
+    if value is not None and not isinstance(value, str):
+        raise OtlpError(f"{name} is not a string")
+    return value
+
+
+def _integer(of: dict[str, Any], name: str) -> int:
+    value = of.get(name) or 0
+    if isinstance(value, str) and len(value) <= 20 and value.lstrip("-").isdecimal():  # noqa: PLR2004 - of 64 bits
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        raise OtlpError(f"{name} is not an integer")
+    return int(value)
+
+
+def _hex(of: dict[str, Any], name: str, digits: int) -> int:
+    value = _text(of, name) or "0"
+    try:
+        number = int(value, 16) if value.isalnum() else -1
+    except ValueError:
+        number = -1
+    if number < 0 or len(value) not in (1, digits):
+        raise OtlpError(f"{name} is not an id of {digits} hex digits")
+    return number
