@@ -249,7 +249,7 @@ class Pipeline:
         with _suppressed():
             self._client.knows_session_metadata()  # makes the client while no lock is held
             while (job := self._next_job(until, deadline)) is not None:
-                delivery = job if isinstance(job, Delivery) else self._assembled(job)
+                delivery = job if isinstance(job, Delivery) else self._assembled_or_dropped(job)
                 if delivery is not None:
                     self._attempt(delivery, deadline)
 
@@ -299,6 +299,16 @@ class Pipeline:
                 return fresh
             self._batches.release(queued[0].key.session_id)
         return None
+
+    def _assembled_or_dropped(self, queued: list[Queued]) -> Delivery | None:
+        try:
+            return self._assembled(queued)
+        except Exception as error:  # noqa: BLE001 - events must leave the queue whatever happens
+            with self._changed:
+                self._drop_locked(queued, DropReason.INTERNAL)
+                self._finish_locked(queued[0].key)
+            self._report(Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}"), len(queued))
+            return None
 
     def _assembled(self, queued: list[Queued]) -> Delivery | None:
         key = queued[0].key
@@ -355,6 +365,7 @@ class Pipeline:
     def _finish_locked(self, key: BatchKey) -> None:
         self._sending -= 1
         self._batches.release(key.session_id)
+        self._changed.notify_all()
 
     def _drop_locked(self, queued: Sequence[Queued], reason: DropReason) -> None:
         self._end_locked(queued)
