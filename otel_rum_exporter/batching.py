@@ -19,6 +19,8 @@ from otel_rum_exporter.session import BatchKey, Keyed
 _ENVELOPE_BYTES = 320
 """An event's part of a request besides its details: id, timestamp, type, page fields."""
 
+_FEW = 64  # void entries that are not worth looking for
+
 
 class Queued(Struct, gc=False, eq=False):
     """An event on its way. Units: `admitted_at` is in seconds of the pipeline's clock, `size` in bytes."""
@@ -52,7 +54,7 @@ class Batches:
         self._schedule: list[tuple[float, int, BatchKey]] = []
         self._ages: list[tuple[float, int, BatchKey]] = []
         self._tickets = count()
-        self._busy: dict[str, list[BatchKey]] = {}
+        self._busy: dict[str, set[BatchKey]] = {}  # the sessions that are out, each with its keys that came due since
         self._latest: dict[tuple[str, Hashable], Queued] = {}
         self._flushed_epoch = -1
         self.count = 0
@@ -84,9 +86,9 @@ class Batches:
                 return None
             key = heapq.heappop(self._schedule)[2]
             if key.session_id in self._busy:
-                self._busy[key.session_id].append(key)
+                self._busy[key.session_id].add(key)
                 continue
-            self._busy[key.session_id] = []
+            self._busy[key.session_id] = set()
             return self._take(key)
         return None
 
@@ -149,8 +151,9 @@ class Batches:
         buffer.size -= queued.size
         self.count -= 1
         self.size -= queued.size
-        if queued.draft.once and queued.draft.once.latest:
-            self._latest.pop((queued.key.session_id, queued.draft.once.key), None)
+        name = (queued.key.session_id, queued.draft.once.key) if queued.draft.once else None
+        if name and self._latest.get(name) is queued:
+            del self._latest[name]
         return queued
 
     def _replace(self, queued: Queued) -> Queued | None:
@@ -184,6 +187,10 @@ class Batches:
 
     def _drop_void(self) -> None:
         for entries in (self._schedule, self._ages):
+            # void entries behind one that stays long would pile up
+            if len(entries) > _FEW + 2 * len(self._buffers):
+                entries[:] = filter(self._is_valid, entries)
+                heapq.heapify(entries)
             while entries and not self._is_valid(entries[0]):
                 heapq.heappop(entries)
 
