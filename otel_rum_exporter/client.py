@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import threading
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -27,6 +28,7 @@ _MIN_TIMEOUT_S = 0.1  # of an attempt at the end of a deadline
 _MIN_COMPRESSED = 2048  # bytes; below, the saving is not worth the CPU
 _MIN_SAVING = 0.8  # of the size; aws-rum-web's threshold
 _GZIP_LEVEL = 1
+_NEW_CREDENTIALS_S = 30.0  # between looks for other credentials when the service refuses those at hand
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 
 _SERVER_ERROR = 500
@@ -82,36 +84,51 @@ class RumClient:
         self._config = config
         self._lock = threading.Lock()
         self._client: Any = None
+        self._made_at = 0.0
 
     def knows_session_metadata(self) -> bool:
         """Tell whether the installed botocore can send SessionMetadata. True where there is no client to ask."""
         try:
             client = self._shared()
-        except exceptions.BotoCoreError:
+        except (exceptions.BotoCoreError, ValueError):
             return True
         return "SessionMetadata" in client.meta.service_model.operation_model("PutRumEvents").input_shape.members
 
     def attempt(self, batch: Batch, timeout_s: float | None = None) -> Verdict:
         """Send a batch once: one HTTP request. `timeout_s` shortens the configured timeout."""
+        verdict = self._attempt(batch, timeout_s)
+        if isinstance(verdict, Refused) and verdict.reason is DropReason.UNAUTHORIZED:
+            self._forget_credentials()
+        return verdict
+
+    def _attempt(self, batch: Batch, timeout_s: float | None) -> Verdict:
         try:
             client = self._shared() if timeout_s is None else self._create(max(timeout_s, _MIN_TIMEOUT_S))
-            client.put_rum_events(**batch.request())
+            answer = client.put_rum_events(**batch.request())
         except exceptions.ClientError as error:
             return _verdict_on_answer(error.response)
-        except exceptions.HTTPClientError as error:
+        except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
             return Retry("network", str(error))
         except _NO_CREDENTIALS as error:
             return Refused(DropReason.UNAUTHORIZED, f"{error}; set AWS credentials, or {_variable('AUTH')}=none")
         except _NOT_CONFIGURED as error:
-            return Refused(DropReason.NOT_CONFIGURED, f"{error}; set {_variable('REGION')} or AWS_REGION")
+            advice = f" Set {_variable('REGION')} or AWS_REGION" if isinstance(error, exceptions.NoRegionError) else ""
+            return Refused(DropReason.NOT_CONFIGURED, f"{error}{advice}")
         except (exceptions.BotoCoreError, ValueError) as error:
             return Refused(DropReason.REJECTED, str(error))
-        return Delivered()
+        return _verdict_on_success(answer)
+
+    def _forget_credentials(self) -> None:
+        """Let the next attempt look for credentials anew: files may be rotated, and clients keep what they found."""
+        with self._lock:
+            if time.monotonic() - self._made_at > _NEW_CREDENTIALS_S:
+                self._client = None
 
     def _shared(self) -> Any:
         with self._lock:
             if self._client is None:
                 self._client = self._create(self._config.timeout_s)
+                self._made_at = time.monotonic()
             return self._client
 
     def _create(self, timeout_s: float) -> Any:
@@ -155,6 +172,15 @@ def _version() -> str:
         return "unknown"
 
 
+def _verdict_on_success(response: Mapping[str, Any]) -> Verdict:
+    metadata = response["ResponseMetadata"]
+    content_type = metadata["HTTPHeaders"].get("content-type", "")
+    if "html" in content_type.lower():
+        # a captive portal's or a proxy's: the service answers with nothing
+        return Retry("server", f"{metadata['HTTPStatusCode']} with a web page, which CloudWatch RUM did not write")
+    return Delivered()
+
+
 def _verdict_on_answer(response: Mapping[str, Any]) -> Verdict:
     metadata = response.get("ResponseMetadata", {})
     status = metadata.get("HTTPStatusCode", 0)
@@ -183,10 +209,8 @@ def _normalise_retry_after(response_dict: dict[str, Any], **_: Any) -> None:
     """Make Retry-After whole seconds: botocore's parser takes nothing else, and raises ValueError on a date."""
     headers = response_dict["headers"]
     value = headers.get("retry-after")
-    if value is None or value.isdecimal():
-        return
-    seconds = _seconds(value, headers.get("date"))
-    headers["retry-after"] = str(math.ceil(seconds or 0))
+    if value is not None:
+        headers["retry-after"] = str(math.ceil(_seconds(value, headers.get("date")) or 0))
 
 
 def _seconds(value: str | None, date: str | None = None) -> float | None:
