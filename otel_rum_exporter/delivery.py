@@ -18,12 +18,16 @@ _MAX_RETRY_AFTER_S = 300.0
 
 
 class Delivery(Struct, eq=False):
-    """A batch on its way, with the events it is made of. Units: times are seconds of the pipeline's clock."""
+    """A batch on its way, with the events it is made of.
+
+    Units:  times are seconds of the pipeline's clock. A flush may come before `due_at`, but not before `not_before`.
+    """
 
     batch: Batch
     queued: list[Queued]
     attempts: int = 0
     due_at: float = 0.0
+    not_before: float = 0.0
 
     @property
     def admitted_at(self) -> float:
@@ -40,8 +44,13 @@ def retry_at(
     before the service's Retry-After.
     """
     backoff = random() * min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(delivery.attempts - 1, 10))
+    due_at = now + max(backoff, asked_wait_s(verdict))
+    return due_at if due_at - delivery.admitted_at < config.max_age_s else None
+
+
+def asked_wait_s(verdict: Retry) -> float:
+    """Return for how long the service does not want to be asked again: its Retry-After, within bounds."""
     floor = verdict.after_s if verdict.after_s is not None else 0.0
     if verdict.cause == "throttled":
         floor = max(floor, _MIN_RETRY_AFTER_S)
-    due_at = now + max(backoff, min(floor, _MAX_RETRY_AFTER_S))
-    return due_at if due_at - delivery.admitted_at < config.max_age_s else None
+    return min(floor, _MAX_RETRY_AFTER_S)

@@ -58,6 +58,7 @@ class _Shared:
 
     def _unlock(self) -> None:
         self._lock = threading.Lock()
+        _log.begin_in_child()
 
 
 _shared = _Shared()

@@ -26,7 +26,7 @@ from otel_rum_exporter.batching import Batches, Queued
 from otel_rum_exporter.client import Delivered, Refused, Retry, RumClient, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Conversion, Converter, LogEventIds
-from otel_rum_exporter.delivery import Delivery, retry_at
+from otel_rum_exporter.delivery import Delivery, asked_wait_s, retry_at
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.items import LogItem, SpanItem
 from otel_rum_exporter.session import BatchKey, Keyed, Sessions
@@ -77,7 +77,8 @@ class Pipeline:
         self._waiting: list[Delivery] = []  # for their next attempt
         self._sending = 0
         self._outstanding: Counter[int] = Counter()  # events on their way, by flush epoch
-        self._lost: Counter[int] = Counter()
+        self._lost: Counter[int] = Counter()  # likewise, until a flush has told of them
+        self._flushing = 0
         self._epoch = 0
         self._threads = 0
         self._idle = 0
@@ -88,6 +89,7 @@ class Pipeline:
         """Leave to the parent what it admitted; its lock and its connections are not the child's."""
         serves_others, is_shut = self._sessions.serves_others, self._closing
         self._begin()
+        self._log.begin_in_child()
         self._sessions.serves_others = serves_others
         self._sessions.start_none()
         self._closing = self._closed = is_shut
@@ -112,7 +114,9 @@ class Pipeline:
         with self._changed:
             epoch = self._epoch
             self._epoch += 1
+            self._flushing += 1
             self._batches.flush(epoch)
+            self._hasten_locked()
             self._ensure_thread_locked()
             self._changed.notify_all()
             has_thread = self._threads > 0
@@ -122,8 +126,7 @@ class Pipeline:
         with self._changed:
             while self._is_outstanding_locked(epoch) and (left := deadline - self._clock()) > 0:
                 self._changed.wait(left)
-            is_lost = sum(self._lost.pop(each) for each in list(self._lost) if each <= epoch) > 0
-            return not self._is_outstanding_locked(epoch) and not is_lost
+            return not self._is_outstanding_locked(epoch) and not self._is_lost_locked(epoch)
 
     def shutdown(self, timeout_s: float) -> None:
         """Deliver what is left until the timeout, drop and count the rest, and admit nothing more."""
@@ -158,21 +161,20 @@ class Pipeline:
         self, items: Sequence[SpanItem] | Sequence[LogItem], convert: Callable[..., Converted], *, is_shut: bool
     ) -> bool:
         self._start_after_unnoticed_fork()
-        if not self._is_configured or self._closing or is_shut:
-            reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
-            with self._changed:
-                self._counters.received += len(items)
-                self._counters.items_dropped[reason] += len(items)
-            return False
-        converted = [self._converted(item, convert) for item in items]
+        is_taken = self._is_configured and not self._closing and not is_shut
+        refusal = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
+        converted = [self._converted(item, convert) if is_taken else refusal for item in items]
         now = self._clock()
         with self._changed:
+            if self._closing:  # meanwhile
+                is_taken, converted = False, [refusal] * len(items)
             reasons = {self._admit_locked(each, now) for each in converted}
             self._make_room_locked()
             self._ensure_thread_locked()
-            self._changed.notify()
-        self._explain(reasons)
-        return True
+            self._changed.notify_all()
+        if is_taken:
+            self._explain(reasons)
+        return is_taken
 
     def _serve_others(self, spans: Sequence[SpanItem]) -> None:
         """Stop taking what has no session for the process's own, or say that others' spans are among it."""
@@ -247,7 +249,6 @@ class Pipeline:
     def _work(self, until: Callable[[], bool], deadline: float | None) -> None:
         """Deliver what is due until a condition holds, the deadline passes or, on a thread, nothing comes any more."""
         with _suppressed():
-            self._client.knows_session_metadata()  # makes the client while no lock is held
             while (job := self._next_job(until, deadline)) is not None:
                 delivery = job if isinstance(job, Delivery) else self._assembled_or_dropped(job)
                 if delivery is not None:
@@ -339,28 +340,32 @@ class Pipeline:
             verdict = Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}")
         with self._changed:
             self._counters.requests += 1
-            self._settle_locked(delivery, verdict)
+            verdict = self._settle_locked(delivery, verdict)
             self._changed.notify_all()
         self._report(verdict, len(delivery.queued))
 
-    def _settle_locked(self, delivery: Delivery, verdict: Verdict) -> None:
-        match verdict:
-            case Delivered():
-                self._end_locked(delivery.queued)
-                self._counters.delivered += len(delivery.queued)
-            case Refused(reason=reason):
-                self._drop_locked(delivery.queued, reason)
-            case Retry(cause=cause):
-                due_at = retry_at(delivery, verdict, self._config, self._clock(), random.random)
-                if due_at is None or self._closed:
-                    self._drop_locked(delivery.queued, DropReason.SHUTDOWN if self._closed else DropReason.EXPIRED)
-                else:
-                    self._counters.retried[cause] += 1
-                    delivery.due_at = due_at
-                    self._waiting.append(delivery)
-                    self._sending -= 1
-                    return
+    def _settle_locked(self, delivery: Delivery, verdict: Verdict) -> Verdict:
+        """Act on a verdict, and return it: refused, where another attempt would come too late."""
+        if isinstance(verdict, Retry):
+            due_at = retry_at(delivery, verdict, self._config, self._clock(), random.random)
+            if due_at is not None and not self._closed:
+                self._wait_for_attempt_locked(delivery, verdict, due_at)
+                return verdict
+            verdict = Refused(DropReason.SHUTDOWN if self._closed else DropReason.EXPIRED, verdict.message)
+        if isinstance(verdict, Refused):
+            self._drop_locked(delivery.queued, verdict.reason)
+        else:
+            self._end_locked(delivery.queued)
+            self._counters.delivered += len(delivery.queued)
         self._finish_locked(delivery.queued[0].key)
+        return verdict
+
+    def _wait_for_attempt_locked(self, delivery: Delivery, verdict: Retry, due_at: float) -> None:
+        self._counters.retried[verdict.cause] += 1
+        delivery.due_at = due_at
+        delivery.not_before = self._clock() + asked_wait_s(verdict)
+        self._waiting.append(delivery)
+        self._sending -= 1
 
     def _finish_locked(self, key: BatchKey) -> None:
         self._sending -= 1
@@ -370,6 +375,7 @@ class Pipeline:
     def _drop_locked(self, queued: Sequence[Queued], reason: DropReason) -> None:
         self._end_locked(queued)
         self._counters.events_dropped[reason] += len(queued)
+        self._changed.notify_all()  # flushes wait for it
         if reason is not DropReason.DUPLICATE:
             self._lost.update(each.epoch for each in queued)
 
@@ -379,6 +385,19 @@ class Pipeline:
             # counted as lost at the shutdown, which did not wait any longer
             self._counters.events_dropped[DropReason.SHUTDOWN] -= len(queued)
 
+    def _hasten_locked(self) -> None:
+        """Let a flush try at once what waits for its next attempt, unless the service asked to wait."""
+        for delivery in self._waiting:
+            delivery.due_at = min(delivery.due_at, delivery.not_before)
+
+    def _is_lost_locked(self, epoch: int) -> bool:
+        """End a flush: tell whether anything of its epoch or earlier was lost. Flushes at the same time all learn it."""
+        is_lost = any(each <= epoch for each in self._lost)
+        self._flushing -= 1
+        if not self._flushing:
+            self._lost = Counter({each: number for each, number in self._lost.items() if each > epoch})
+        return is_lost
+
     def _is_outstanding_locked(self, epoch: int) -> bool:
         for each in [each for each, number in self._outstanding.items() if not number and each < self._epoch]:
             del self._outstanding[each]
@@ -386,6 +405,8 @@ class Pipeline:
 
     def _report(self, verdict: Verdict, events: int) -> None:
         match verdict:
+            case Refused(reason=DropReason.SHUTDOWN):
+                pass  # the shutdown has said so
             case Refused(reason=reason, message=message):
                 text = f"{events} events were dropped ({reason}): {printable(message)}"
                 self._log.say(logging.ERROR, str(reason), text)

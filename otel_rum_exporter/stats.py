@@ -84,6 +84,10 @@ class CauseLog:
         self._said_at: dict[str, float] = {}
         self._left_out: Counter[str] = Counter()
 
+    def begin_in_child(self) -> None:
+        """Replace the lock after a fork: a thread that is not in the child may have held it."""
+        self._lock = threading.Lock()
+
     def say(self, level: int, cause: str, message: str, *, quiet_s: float = _QUIET_S) -> None:
         """Log a message, unless one of the same cause was logged less than `quiet_s` ago."""
         now = self._clock()
