@@ -6,6 +6,7 @@ Source: opentelemetry-proto 1.x, "JSON Protobuf Encoding": ids are hex, 64-bit i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from opentelemetry.trace import SpanKind, StatusCode
 
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
 _HAS_IS_REMOTE, _IS_REMOTE = 0x100, 0x200  # SpanFlags
 _MAX_DEPTH = 32  # of an attribute's value
 _KINDS = {
@@ -23,6 +25,7 @@ _KINDS = {
     4: SpanKind.PRODUCER,
     5: SpanKind.CONSUMER,
 }
+_CALLED = (SpanKind.SERVER, SpanKind.CONSUMER)
 _STATUSES = {0: StatusCode.UNSET, 1: StatusCode.OK, 2: StatusCode.ERROR}
 
 
@@ -109,7 +112,7 @@ def items(request: bytes | str) -> list[Span | Log]:
     """
     try:
         decoded = msgspec.json.decode(request)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise OtlpError(f"not JSON: {error}") from None
     body = _object(decoded, "the request")
     if "resourceSpans" not in body and "resourceLogs" not in body:
@@ -134,12 +137,13 @@ def _records(
 
 def _span(span: dict[str, Any], resource: Resource, scope: Scope | None) -> Span:
     trace_id, parent_id = _hex(span, "traceId", 32), _hex(span, "parentSpanId", 16)
-    flags = _integer(span, "flags")
-    is_remote = bool(flags & _HAS_IS_REMOTE and flags & _IS_REMOTE)
+    flags, kind = _integer(span, "flags"), _KINDS.get(_integer(span, "kind"), SpanKind.INTERNAL)
+    # senders that do not know the flag: what calls a server is another process
+    is_remote = bool(flags & _IS_REMOTE) if flags & _HAS_IS_REMOTE else kind in _CALLED
     status = _object(span.get("status") or {}, "status")
     return Span(
         name=_text(span, "name") or "",
-        kind=_KINDS.get(_integer(span, "kind"), SpanKind.INTERNAL),
+        kind=kind,
         context=SpanContext(trace_id, _hex(span, "spanId", 16)),
         parent=SpanContext(trace_id, parent_id, is_remote) if parent_id else None,
         start_time=_integer(span, "startTimeUnixNano"),
@@ -177,17 +181,16 @@ def _attributes(of: dict[str, Any], name: str = "attributes", depth: int = _MAX_
 
 
 def _value(value: Any, depth: int) -> Any:
-    """Return the one member of an AnyValue; None for an empty one and for what lies too deep."""
-    if not isinstance(value, dict) or depth == 0:
+    """Return the one member of an AnyValue; None for an empty one, for bytes and for what lies too deep."""
+    if value is None or depth == 0:
         return None
-    for kind, content in islice(value.items(), 1):
-        if kind == "intValue":
-            return _integer(value, kind)
+    for kind, content in islice(_object(value, "a value").items(), 1):
         if kind == "kvlistValue":
             return _attributes(_object(content, kind), "values", depth - 1)
         if kind == "arrayValue":
             return [_value(member, depth - 1) for member in _objects(_object(content, kind), "values")]
-        return content
+        if kind in _SCALARS:
+            return _SCALARS[kind](value, kind)
     return None
 
 
@@ -215,11 +218,30 @@ def _text(of: dict[str, Any], name: str) -> str | None:
 
 def _integer(of: dict[str, Any], name: str) -> int:
     value = of.get(name) or 0
-    if isinstance(value, str) and len(value) <= 20 and value.lstrip("-").isdecimal():  # noqa: PLR2004 - of 64 bits
-        return int(value)
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
         raise OtlpError(f"{name} is not an integer")
+    if not -(2**63) <= value < 2**64:
+        raise OtlpError(f"{name} does not fit into 64 bits")
     return int(value)
+
+
+def _double(of: dict[str, Any], name: str) -> float | None:
+    value = of.get(name)
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    try:
+        return float(_text(of, name) or "")  # NaN, Infinity, -Infinity, and numerals as of proto3's JSON
+    except ValueError:
+        raise OtlpError(f"{name} is not a number") from None
+
+
+def _flag(of: dict[str, Any], name: str) -> bool | None:
+    value = of.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise OtlpError(f"{name} is not a bool")
+    return value
 
 
 def _hex(of: dict[str, Any], name: str, digits: int) -> int:
@@ -231,3 +253,11 @@ def _hex(of: dict[str, Any], name: str, digits: int) -> int:
     if number < 0 or len(value) not in (1, digits):
         raise OtlpError(f"{name} is not an id of {digits} hex digits")
     return number
+
+
+_SCALARS: dict[str, Callable[[dict[str, Any], str], Any]] = {
+    "stringValue": _text,
+    "boolValue": _flag,
+    "intValue": _integer,
+    "doubleValue": _double,
+}
