@@ -17,7 +17,19 @@ _SHORTEST = 32
 
 _MAX_DEPTH = 64
 
-_encoder = msgspec.json.Encoder()
+
+def _plain(value: Any) -> Any:
+    """Return what Django's SafeString, numpy.float64 and their like extend; msgspec takes only the types themselves."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    raise TypeError(f"{type(value).__name__} is not for JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
 
 
 def encode(value: Any) -> str:
@@ -29,10 +41,10 @@ def encode(value: Any) -> str:
     try:
         encoded = _encoder.encode(value)
     except UnicodeEncodeError:
-        encoded = _encoder.encode(clean(msgspec.to_builtins(value)))
+        encoded = _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain)))
     # msgspec writes None, NaN and infinity as null; the word is rare enough to look closer only then
     if b"null" in encoded:
-        encoded = _encoder.encode(clean(msgspec.to_builtins(value)))
+        encoded = _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain)))
     return encoded.decode()
 
 
