@@ -17,7 +17,7 @@ from otel_rum_exporter.convert.conversion import Draft
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode, shrink, utf8_bytes, wire_bytes
 from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, Batch, Page, PageViewEvent, RumEvent
-from otel_rum_exporter.session import START, BatchKey, Place, SessionView
+from otel_rum_exporter.session import START, BatchKey, Place, SessionView, Visit
 
 NO_DOMAIN = "localhost"
 """The domain of sessions whose items name no page; app monitors check it, so users should set their own."""
@@ -107,7 +107,8 @@ class _Writer:
         place = self._session.place_at(draft.time_ns)
         details = draft.details
         if isinstance(details, PageViewEvent):
-            if place and not (place.visit.page_id == details.pageId and place.visit.time_ns == draft.time_ns):
+            place = self._session.place_of(Visit(draft.time_ns, details.pageId))
+            if place is None and self._session.places:
                 return DropReason.DUPLICATE
             details = encode(_view(details, place) if place else details)
         metadata = encode(self._metadata(draft, place))

@@ -136,6 +136,7 @@ class Session(Struct):
     timeline: Timeline = field(default_factory=Timeline)
     started: bool = False
     domain: str | None = None
+    user_id: str = NOBODY
     client: Client = NO_CLIENT  # the user's browser, by its own items
     caller: Client = NO_CLIENT  # the same as servers see it
     seen: dict[Hashable, int] = field(default_factory=dict)
@@ -154,6 +155,10 @@ class SessionView(NamedTuple):
             return None
         after = bisect_right(self.places, time_ns, key=lambda place: place.visit.time_ns)
         return self.places[max(0, after - 1)]
+
+    def place_of(self, visit: Visit) -> Place | None:
+        """Return the page that this visit came to, None if the user was on it already."""
+        return next((place for place in self.places if place.visit == visit), None)
 
 
 class BatchKey(NamedTuple):
@@ -248,12 +253,12 @@ class Sessions:
                 session.timeline.add(Visit(draft.time_ns, draft.details.pageId))
 
     def _key(self, session: Session, session_id: str, conversion: Conversion, monitor: AppMonitor) -> BatchKey:
-        user = conversion.user
-        user_id = user_uuid(user, monitor.id, self._config.user_id_secret) if user else NOBODY
         origin = conversion.origin
-        # items that do not name their device share the requests of those that do
+        if conversion.user:
+            session.user_id = user_uuid(conversion.user, monitor.id, self._config.user_id_secret)
+        # items that do not name their user or their device share the requests of those that do
         client = session.client if origin.is_client else session.caller
-        return BatchKey(monitor, session_id, user_id, origin.is_client, client)
+        return BatchKey(monitor, session_id, session.user_id, origin.is_client, client)
 
     def _start(self, session: Session, session_id: str, conversion: Conversion, explicit: list[Draft]) -> list[Draft]:
         """Return the session's start, once, at the first sight of a user's own item or of the process's session."""
