@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -46,6 +46,7 @@ _OTHER_LOGS = frozenset({
 })  # fmt: skip
 
 _SELF = "otel_rum_exporter"
+_END_OF_TIME_NS = 2**63  # the year 2262
 
 
 class Converter:
@@ -90,7 +91,9 @@ class Converter:
         ]
         if drafts:
             return _conversion(attributes, origin, drafts)
-        return itself if isinstance(itself, DropReason) else DropReason.INCOMPLETE
+        if isinstance(itself, DropReason):
+            return itself
+        return DropReason.TOO_LARGE if _time_ns(span.end_time, span.start_time) else DropReason.INCOMPLETE
 
     def log(self, log: LogItem, ids: LogEventIds) -> Conversion | DropReason:
         """Convert a log record. `ids` belongs to the export that the record is part of."""
@@ -100,10 +103,12 @@ class Converter:
             return DropReason.SELF_TRAFFIC
         name = record.event_name or text(attributes, "event.name", "otel.event.name") or ""
         origin = self._origin(log.resource, log.instrumentation_scope, is_client_event=metadata.is_client_event(name))
+        if name == "session.start" and isinstance(record.body, Mapping):
+            attributes = {**record.body, **attributes}  # where old semantic conventions have them
         details, once = self._log_details(record, name, attributes, origin)
         if isinstance(details, DropReason):
             return details
-        time_ns, content = _log_time_ns(record), _content(details)
+        time_ns, content = _time_ns(record.timestamp, record.observed_timestamp), _content(details)
         if not time_ns or content is None:
             return DropReason.INCOMPLETE if content else DropReason.TOO_LARGE
         destination = text(attributes, "url.full") if name == "browser.navigation" else None
@@ -147,28 +152,29 @@ class Converter:
         if itself is DropReason.SELF_TRAFFIC:
             return parts
         if not isinstance(itself, DropReason):
-            parts.append(("span", span.end_time or span.start_time or 0, itself, None))
+            parts.append(("span", _time_ns(span.end_time, span.start_time), itself, None))
         # the exception of an HTTP call is the call's error
         is_call = span.kind is SpanKind.CLIENT and http.is_http(attributes)
         trace_id = span.context.trace_id if span.context else 0
         for index, event in enumerate(span.events):
-            event_attributes = event.attributes or {}
+            event_attributes, time_ns = event.attributes or {}, _time_ns(event.timestamp)
             details: Details | CustomEvent
             if event.name == "exception" or errors.is_exception(event_attributes):
                 if not is_call:
                     described = span.status.description
-                    details, once = self._exception(event_attributes, origin, trace_id, event.timestamp, described)
-                    parts.append((f"event:{index}", event.timestamp, details, once))
+                    details, once = self._exception(event_attributes, origin, trace_id, time_ns, described)
+                    parts.append((f"event:{index}", time_ns, details, once))
             elif self._config.custom_events != "none" and event.name and event.name not in custom.MARKS:
                 details = custom.named_event(event.name, event_attributes, self._config)
-                parts.append((f"event:{index}", event.timestamp, details, None))
+                parts.append((f"event:{index}", time_ns, details, None))
         return parts
 
     def _log_details(
         self, record: LogRecordItem, name: str, attributes: Attributes, origin: Origin
     ) -> tuple[Details | CustomEvent | DropReason, Once | None]:
         if errors.is_exception(attributes):
-            return self._exception(attributes, origin, record.trace_id or 0, _log_time_ns(record), None)
+            time_ns = _time_ns(record.timestamp, record.observed_timestamp)
+            return self._exception(attributes, origin, record.trace_id or 0, time_ns, None)
         if name in self._logs:
             return self._logs[name](attributes, record.body)
         if not name or name in _OTHER_LOGS:
@@ -248,8 +254,9 @@ def _page(page_id: str | None) -> Page:
     return Page(pageId=clip(well_formed(page_id), pages.MAX_PAGE_ID)) if page_id else NO_PAGE
 
 
-def _log_time_ns(record: LogRecordItem) -> int:
-    return record.timestamp or record.observed_timestamp or 0
+def _time_ns(*times: int | None) -> int:
+    """Return the first time that is known, else 0. Botocore refuses those that fit into no calendar."""
+    return next((time_ns for time_ns in times if time_ns and 0 < time_ns < _END_OF_TIME_NS), 0)
 
 
 def _is_first_server(span: SpanItem) -> bool:

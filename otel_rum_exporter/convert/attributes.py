@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeGuard
 
 from msgspec import UNSET, UnsetType
 
@@ -19,6 +19,9 @@ from otel_rum_exporter.events import MAX_EVENT_BYTES
 
 MAX_TEXT = MAX_EVENT_BYTES
 """Characters of an attribute that are read at most: longer text fits into no event."""
+
+MAX_NAME = 256
+"""Characters of an attribute's name; names are not cut any more when an event turns out too large."""
 
 _MAX_MEMBERS = 128
 """Members of a map or a sequence that are read at most; the SDK's default for a span's attributes."""
@@ -41,12 +44,19 @@ def text(attributes: Attributes, *names: str) -> str | None:
 
 
 def number(attributes: Attributes, *names: str) -> float | int | None:
-    """Return the first finite number under these names. A bool is not one, nor is a numeral."""
+    """Return the first number under these names that JavaScript could hold. A bool is not one, nor is a numeral."""
     for name in names:
         value = attributes.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if is_number(value):
             return value
     return None
+
+
+def is_number(value: Any) -> TypeGuard[float | int]:
+    """Tell whether a value is a finite number; integers only as large as JavaScript has them."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER
 
 
 def integer(attributes: Attributes, *names: str) -> int | None:
@@ -55,7 +65,7 @@ def integer(attributes: Attributes, *names: str) -> int | None:
         value = attributes.get(name)
         if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value[:18])
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if is_number(value) and abs(value) <= _MAX_INTEGER:
             return int(value)
     return None
 
@@ -112,5 +122,5 @@ def _object(value: Mapping[Any, Any], depth: int, budget: Counter[str]) -> dict[
     for key in islice(value, _MAX_MEMBERS):
         member = _jsonable(value[key], depth, budget) if isinstance(key, str) else None
         if member is not None:
-            members[well_formed(clip(key, MAX_TEXT))] = member
+            members[well_formed(clip(key, MAX_NAME))] = member
     return members

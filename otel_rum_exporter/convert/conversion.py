@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
@@ -26,7 +26,7 @@ class Once(NamedTuple):
 class Origin(Struct, frozen=True, gc=False):
     """What a resource and a scope say of an item: its app monitor, and whether a user's device produced it.
 
-    `monitor` is None where neither the configuration nor the resource names one.
+    `monitor` is None where neither the configuration nor the resource names one; `attributes` are the resource's.
     """
 
     monitor: AppMonitor | None
@@ -34,7 +34,7 @@ class Origin(Struct, frozen=True, gc=False):
     client: Client
     session: str | None = None
     user: str | None = None
-    attributes: CustomAttributes = {}
+    attributes: Mapping[str, Any] = {}
 
 
 class Draft(Struct, frozen=True, kw_only=True, gc=False):

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import urls
-from otel_rum_exporter.convert.attributes import MAX_TEXT, Attributes, jsonable, text
+from otel_rum_exporter.convert.attributes import MAX_NAME, MAX_TEXT, Attributes, jsonable, text
 from otel_rum_exporter.encoding import clip, well_formed
 from otel_rum_exporter.events import CustomEvent
 from otel_rum_exporter.items import SpanItem
@@ -98,7 +98,7 @@ def allowed(attributes: Mapping[Any, Any], config: RumConfig) -> dict[str, Any]:
             continue
         value = _url(attributes, name, config) if name in _URLS else jsonable(attributes[name])
         if value is not None:
-            kept[well_formed(name)] = value
+            kept[well_formed(clip(name, MAX_NAME))] = value
             room -= len(name) + len(value if isinstance(value, str) else str(value))
     return kept
 

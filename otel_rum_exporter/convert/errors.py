@@ -20,7 +20,8 @@ _MAX_PARSED = 16_384  # characters of a stack that are searched for its innermos
 _MAX_MESSAGE = 1024  # characters; the stack repeats the message
 _SAME_S = 1_000_000_000  # ns between an exception's reports by spans and logs that share no trace
 
-_PYTHON = re.compile(r'^ *File "(?P<file>[^"\n]+)", line (?P<line>\d{1,9})', re.MULTILINE)
+# exception groups draw a margin before each line
+_PYTHON = re.compile(r'^[ |]*File "(?P<file>[^"\n]+)", line (?P<line>\d{1,9})', re.MULTILINE)
 # Chrome: `at fn (URL:L:C)`, `at URL:L:C`; Firefox and Safari: `fn@URL:L:C`. Read from the right: URLs hold colons.
 _JAVASCRIPT = re.compile(
     r"^\s*(?:at .*?\(|at (?:async )?|[^\n@]*@)(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})\)?$",
@@ -54,7 +55,7 @@ def innermost_frame(stack: str) -> Frame | None:
         return Frame(last["file"], int(last["line"]), None)
     for line in stack[:_MAX_PARSED].splitlines():
         frame = _JAVASCRIPT.match(line)
-        if frame and not frame["file"].endswith("<anonymous>") and "native" not in frame["file"]:
+        if frame and not frame["file"].endswith("<anonymous>") and frame["file"] != "native":
             return Frame(frame["file"], int(frame["line"]), int(frame["column"]))
     return None
 

@@ -113,13 +113,13 @@ def _url(attributes: Attributes, kind: SpanKind) -> str | None:
     # WSGI's server.address and http.host may hold the port already
     authority = text(attributes, "http.host") if kind is SpanKind.SERVER else None
     authority = authority or text(attributes, "server.address", "http.host", "net.peer.name", "http.server_name")
-    if authority is None or authority in urls.UNSPECIFIED:
+    if authority is None or urls.is_unspecified(authority):
         return target or None
     return f"{scheme}://{_with_port(authority, scheme, attributes)}{target}"
 
 
 def _with_port(authority: str, scheme: str, attributes: Attributes) -> str:
-    parts = urls.split("//" + authority)
+    parts = urls.authority_parts(authority)
     if parts is None:
         return authority
     port = parts.port or integer(attributes, "server.port", "net.peer.port", "net.host.port")
@@ -140,7 +140,7 @@ def _error(
     kind, message = _failure(span, attributes, is_client=is_client)
     if kind is None:
         return None
-    message = message or description or text(attributes, "http.error_message") or kind
+    message = message or description or text(attributes, "http.error_message", "error.type") or kind
     return JsErrorEvent(type=kind, message=well_formed(message[:_MAX_ERROR]))
 
 
@@ -158,6 +158,7 @@ def _failure(span: SpanItem, attributes: Attributes, *, is_client: bool) -> tupl
         # fetch's network failure, abort and opaque answer all look like this
         reason = text(attributes, "http.status_text")
         return ("TypeError", reason or "Failed to fetch") if is_client else ("Error", reason)
-    if span.status.status_code is StatusCode.ERROR:
-        return kind or "Error", None
+    # a numeral is a status, not a type
+    if kind or span.status.status_code is StatusCode.ERROR:
+        return "Error", None
     return None, None

@@ -34,8 +34,9 @@ _RESERVED = frozenset({
     "referrerUrl", "subdivisionCode", "title", "url", "version",
 })  # fmt: skip
 
+_MACHINE = ("os.", "host.", "process.")
 _CLIENT_LANGUAGES = ("webjs", "swift")
-_CLIENT_RESOURCE = re.compile(r"browser\.|device\.|aws\.rum\.|rum\.sdk\.version$")
+_CLIENT_RESOURCE = re.compile(r"browser\.|device\.|rum\.sdk\.version$")
 _CLIENT_SCOPE = re.compile(
     r"@opentelemetry/(?:browser-instrumentation(?:/|$)"
     r"|instrumentation-(?:document-load|fetch|xml-http-request|user-interaction|long-task|web-exception)$)"
@@ -43,9 +44,10 @@ _CLIENT_SCOPE = re.compile(
     r"|software\.amazon\.opentelemetry\."
 )
 _CLIENT_EVENT = ("browser.", "app.", "device.")
-_GREASE = re.compile(r"not[^a-z0-9]", re.IGNORECASE)
+_GREASE = re.compile(r"[^a-z0-9]*not[^a-z0-9]", re.IGNORECASE)
 # navigator.platform, which instrumentations put where user agent client hints belong
 _LEGACY_PLATFORMS = (("Linux", "Linux"), ("Mac", "macOS"), ("Win", "Windows"), ("iPhone", "iOS"), ("iPad", "iOS"))
+_TABLET = re.compile(r"iPad|Tablet|SM-[TX]\d")
 _MOBILE_SYSTEMS = ("android", "ios", "ipados")
 
 
@@ -66,6 +68,7 @@ def origin(
         client=client(attributes) if is_client else NO_CLIENT,
         session=text(attributes, "session.id"),
         user=text(attributes, "user.id"),
+        attributes=attributes if is_client else _without_machine(attributes),
     )
 
 
@@ -121,7 +124,7 @@ def page_domain(attributes: Attributes, page_url: str | None = None) -> str | No
 def server_domain(attributes: Attributes) -> str | None:
     """Return the host that a server's caller asked for, never the address that the server is bound to."""
     return (
-        text(attributes, "url.domain")
+        urls.bare_host(text(attributes, "url.domain"))
         or urls.host(text(attributes, "url.full", "http.url"))
         or urls.bare_host(text(attributes, "http.host"))
         or urls.bare_host(text(attributes, "server.address"))
@@ -152,7 +155,8 @@ class CustomAttributeFilter:
 
 def _add(selected: dict[str, Any], key: str, value: Any) -> None:
     is_free = key not in selected and key not in _RESERVED and len(selected) < MAX_CUSTOM_ATTRIBUTES
-    if key and value is not None and is_free and not key.startswith(("aws:", "pageTags")):
+    # the schema takes a key with pageTags anywhere in it for that of an array
+    if key and value is not None and is_free and not key.startswith("aws:") and "pageTags" not in key:
         selected[key] = value
 
 
@@ -166,10 +170,20 @@ def _custom_value(value: Any) -> str | float | int | bool | None:
     return value if isinstance(value, float) and abs(value) < float("inf") else None
 
 
+def _without_machine(attributes: Attributes) -> Attributes:
+    """Return a server's attributes without those of the machine it runs on, which are not its users'."""
+    return {n: v for n, v in attributes.items() if not (isinstance(n, str) and n.startswith(_MACHINE))}
+
+
 def _is_client_resource(attributes: Attributes) -> bool:
-    if attributes.get("telemetry.sdk.language") in _CLIENT_LANGUAGES:
+    language = attributes.get("telemetry.sdk.language")
+    if language in _CLIENT_LANGUAGES:
         return True
-    return any(isinstance(name, str) and _CLIENT_RESOURCE.match(name) for name in attributes)
+    if language == "python":
+        return False
+    names = [name for name in attributes if isinstance(name, str)]
+    # aws.rum.* may also tell a server's exporter which app monitor is its own
+    return any(_CLIENT_RESOURCE.match(name) or (not language and name.startswith("aws.rum.")) for name in names)
 
 
 def _clipped(value: str | None) -> str | None:
@@ -201,9 +215,9 @@ def _system(attributes: Attributes) -> str | None:
 
 def _device_type(attributes: Attributes, system: str | None) -> str | None:
     model = text(attributes, "device.model.name", "device.model.identifier", "user_agent.original") or ""
-    if "iPad" in model or "Tablet" in model:
-        return "tablet"
     mobile = flag(attributes, "browser.mobile")
+    if not mobile and _TABLET.search(model):
+        return "tablet"
     if mobile or (system or "").lower() in _MOBILE_SYSTEMS:
         return "mobile"
     # a browser without any hint is a desktop's, as aws-rum-web has it

@@ -14,7 +14,9 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _SECRET_NAMES = frozenset({"sig", "key", "sid", "code", "pin", "hmac", "x-amz-credential"})
+_PAIR = re.compile(r"[^&;]+")
 _JWT = re.compile(r"^eyJ[\w-]+\.[\w-]*\.[\w-]*$")
+_USERINFO = re.compile(r"//[^/]*@")
 _REDACTED = "REDACTED"
 _MAX_HOST = 253
 _ENDPOINTS = re.compile(
@@ -22,8 +24,7 @@ _ENDPOINTS = re.compile(
 )
 _AUTH_HOST = re.compile(r"^(?:cognito-identity|sts)\.(?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?$")
 
-UNSPECIFIED = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised in telemetry, not bound to
-"""Addresses that servers bind to; nobody's domain."""
+_UNSPECIFIED = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised in telemetry, not bound to
 
 
 @lru_cache(maxsize=1024)
@@ -46,9 +47,21 @@ def host(url: str | None) -> str | None:
 
 def bare_host(authority: str | None) -> str | None:
     """Return the host of `host:port`, None for addresses that servers bind to."""
-    parts = split("//" + authority) if authority else None
+    parts = authority_parts(authority) if authority else None
     name = parts.hostname if parts else None
-    return name if name and name not in UNSPECIFIED and len(name) <= _MAX_HOST else None
+    return name if name and name not in _UNSPECIFIED and len(name) <= _MAX_HOST else None
+
+
+def authority_parts(authority: str) -> SplitResult | None:
+    """Return the parts of `host:port`, where IPv6 addresses may lack their brackets; None if it does not parse."""
+    is_bare_ipv6 = authority.count(":") > 1 and "[" not in authority
+    return split(f"//[{authority}]" if is_bare_ipv6 else f"//{authority}")
+
+
+def is_unspecified(authority: str) -> bool:
+    """Tell whether `host:port` is one of the addresses that servers bind to, which are nobody's domain."""
+    parts = authority_parts(authority)
+    return parts is not None and (parts.hostname or "") in _UNSPECIFIED
 
 
 def page_id(url: str | None, page_id_format: PageIdFormat) -> str | None:
@@ -71,7 +84,7 @@ def redact(url: str, url_query: UrlQuery) -> str:
     """Return the URL without userinfo, and its query as the option says. URLs that do not parse lose their query."""
     parts = split(url)
     if parts is None:
-        return re.split(r"[?#]", url, maxsplit=1)[0]
+        return _USERINFO.sub("//", re.split(r"[?#]", url, maxsplit=1)[0])
     authority = parts.netloc.rpartition("@")[2]
     query = "" if url_query == "drop" else parts.query
     fragment = "" if url_query == "drop" else parts.fragment
@@ -85,10 +98,11 @@ def redact(url: str, url_query: UrlQuery) -> str:
 def _without_secrets(query: str) -> str:
     if "=" not in query:
         return query
-    return "&".join(map(_redacted_pair, query.split("&")))
+    return _PAIR.sub(_redacted_pair, query)
 
 
-def _redacted_pair(pair: str) -> str:
+def _redacted_pair(match: re.Match[str]) -> str:
+    pair = match[0]
     name, equals, value = pair.partition("=")
     # a fragment may hold a path and a query of its own: #/route?token=...
     word = re.split(r"[?/]", name)[-1].lower()

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from otel_rum_exporter.convert.attributes import Attributes, number, text
+from otel_rum_exporter.convert.attributes import Attributes, is_number, number, text
 from otel_rum_exporter.convert.conversion import Once
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import clip
@@ -94,7 +94,7 @@ def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any]) ->
     attribution = {}
     for field in msgspec.structs.fields(attribution_type):
         value = members.get(field.name)
-        if field.name in _NOT_COPIED or value is None:
+        if field.name in _NOT_COPIED or not (is_number(value) or isinstance(value, str)):
             continue
         try:
             value = clip(value, _MAX_TEXT) if isinstance(value, str) else value
