@@ -2,7 +2,7 @@
 
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.exporters import RumLogRecordExporter, RumSpanExporter
+from otel_rum_exporter.exporters import RumLogRecordExporter, RumSpanExporter, flush, statistics
 from otel_rum_exporter.stats import Statistics
 
 __all__ = [
@@ -12,4 +12,6 @@ __all__ = [
     "RumLogRecordExporter",
     "RumSpanExporter",
     "Statistics",
+    "flush",
+    "statistics",
 ]

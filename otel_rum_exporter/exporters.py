@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
-from otel_rum_exporter.stats import CauseLog, Statistics
+from otel_rum_exporter.stats import CauseLog, Statistics, total
 
 _FLUSH_TIMEOUT_MS = 10_000
 _ONCE_S = 3600.0
@@ -55,6 +55,10 @@ class _Shared:
                         del self._users[key]
                     return users == 1
         return False
+
+    def pipelines(self) -> list[Pipeline]:
+        with self._lock:
+            return [pipeline for pipeline, _ in self._users.values()]
 
     def _unlock(self) -> None:
         self._lock = threading.Lock()
@@ -144,6 +148,26 @@ class RumLogRecordExporter(_RumExporter, LogRecordExporter):
         """Admit log records: convert and buffer them. No network I/O. FAILURE after shutdown or without configuration."""
         is_admitted = self._pipeline.export_logs(batch, is_shut=self._is_shut)
         return LogRecordExportResult.SUCCESS if is_admitted else LogRecordExportResult.FAILURE
+
+
+def flush(timeout_millis: int = _FLUSH_TIMEOUT_MS) -> bool:
+    """Deliver what all exporters of this process were given so far, where the exporters themselves are out of reach.
+
+    `provider.force_flush()` empties the SDK's processors into the exporters; this goes on from there.
+
+    Units:  timeout_millis is in milliseconds, for all of them together.
+    Errors: False if something was not delivered in time, or not at all.
+    """
+    deadline = time.monotonic() + timeout_millis / 1000
+    return all([pipeline.flush(max(0.0, deadline - time.monotonic())) for pipeline in _shared.pipelines()])
+
+
+def statistics() -> Statistics:
+    """Return what became of everything that the exporters of this process were given, by reason.
+
+    Shape:  the sum over all configurations, without those whose exporters are all shut down.
+    """
+    return total(pipeline.stats() for pipeline in _shared.pipelines())
 
 
 def _one_line(error: ConfigError) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct, field
 
@@ -71,6 +71,18 @@ class Counters(Struct, kw_only=True):
             requests=self.requests,
             retried=dict(self.retried),
         )
+
+
+def total(parts: Iterable[Statistics]) -> Statistics:
+    """Return the sum of the statistics of several pipelines; zeros for none."""
+    counters, queued = Counters(), 0
+    for part in parts:
+        queued += part.queued
+        for name in counters.__struct_fields__:
+            value = getattr(part, name)
+            addend = Counter(value) if isinstance(value, Mapping) else value
+            setattr(counters, name, getattr(counters, name) + addend)
+    return counters.snapshot(queued)
 
 
 class CauseLog:
