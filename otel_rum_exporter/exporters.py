@@ -159,7 +159,8 @@ def flush(timeout_millis: int = _FLUSH_TIMEOUT_MS) -> bool:
     Errors: False if something was not delivered in time, or not at all.
     """
     deadline = time.monotonic() + timeout_millis / 1000
-    return all([pipeline.flush(max(0.0, deadline - time.monotonic())) for pipeline in _shared.pipelines()])
+    delivered = [pipeline.flush(max(0.0, deadline - time.monotonic())) for pipeline in _shared.pipelines()]
+    return all(delivered)
 
 
 def statistics() -> Statistics:
