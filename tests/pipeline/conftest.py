@@ -1,0 +1,108 @@
+"""Endpoints on real sockets, exporters that send to them, and the check that nothing got lost without a count."""
+
+import os
+import socket
+import threading
+
+import pytest
+
+from otel_rum_exporter import RumLogRecordExporter, RumSpanExporter
+from otel_rum_exporter.testing import CREDENTIALS, LocalRum
+
+OWN_THREAD = "RumExporter"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch, tmp_path):
+    """No configuration of this machine: neither AWS's nor OpenTelemetry's."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "OTEL_", "BOTO_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+
+
+@pytest.fixture
+def _credentials(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS[0])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS[1])
+
+
+@pytest.fixture(scope="session")
+def local_rum():
+    with LocalRum(separate_process=False) as rum:
+        yield rum
+
+
+@pytest.fixture
+def rum(local_rum, _credentials):
+    """An endpoint that verifies signatures, empty and without faults; the environment holds its credentials."""
+    yield local_rum
+    local_rum.clear_faults()
+    local_rum.reset()
+
+
+@pytest.fixture
+def refused():
+    """The URL of a port that nobody listens on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+
+
+class Exporters:
+    """A span and a log exporter of one configuration, and all that they lost or delivered."""
+
+    def __init__(self, rum, **options):
+        self.rum = rum
+        self.answers_get_lost = False
+        self.spans = RumSpanExporter(**options)
+        self.logs = RumLogRecordExporter(**options)
+
+    def stats(self):
+        return self.spans.stats()
+
+    def shutdown(self, timeout_millis=None):
+        self.spans.shutdown(timeout_millis)
+        self.logs.shutdown(timeout_millis)
+
+    def check(self):
+        """Conservation: both equations hold, and what counts as delivered is what arrived."""
+        stats = self.stats()
+        assert stats.is_balanced, stats
+        arrived = self.rum.stats()["events_distinct"]
+        assert arrived >= stats.delivered if self.answers_get_lost else arrived == stats.delivered, stats
+
+
+@pytest.fixture
+def exporters(rum):
+    """Makes exporters that send to the endpoint; afterwards they are shut down and conservation is checked."""
+    made = []
+
+    def make(**options):
+        defaults = {
+            "app_monitor_id": "11111111-2222-3333-4444-555555555555",
+            "region": "us-east-1",
+            "endpoint": rum.endpoint,
+            "flush_interval": 60_000,
+            "domain": "shop.example",
+            "session_start": "off",
+        }
+        made.append(Exporters(rum, **(defaults | options)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.shutdown(timeout_millis=0)
+        join_own_threads()
+        each.check()
+
+
+def own_threads():
+    return [thread for thread in threading.enumerate() if thread.name == OWN_THREAD]
+
+
+def join_own_threads():
+    for thread in own_threads():
+        thread.join(20)
+    assert not own_threads()

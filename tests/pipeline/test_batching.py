@@ -1,0 +1,317 @@
+"""Which events go out together, and when. Pure: time is a number."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rum_items import key, keyed
+
+from otel_rum_exporter.batching import Batches, size_of
+from otel_rum_exporter.events import Client
+
+ONE = size_of(keyed(key()).draft)
+
+
+def batches(max_events=3, max_bytes=1_000_000, linger_s=5.0):
+    return Batches(max_events, max_bytes, linger_s)
+
+
+def add(batches, *names, at=0.0, number=1, epoch=0):
+    return [batches.add(keyed(key(number), name), at, epoch) for name in names]
+
+
+def names(queued):
+    return None if queued is None else [each.draft.id for each in queued]
+
+
+def test_nothing_is_due_while_a_batch_gathers():
+    """Until its linger is over, a batch that is not full stays."""
+    waiting = batches()
+    add(waiting, "a", "b", at=10.0)
+    assert waiting.due_in(12.0) == 3.0
+    assert waiting.take(14.9) is None
+
+
+def test_full_by_count():
+    """A batch of max_events is due at once, and the rest stays."""
+    waiting = batches()
+    add(waiting, "a", "b", "c", "d", at=10.0)
+    assert waiting.due_in(10.0) == 0.0
+    assert names(waiting.take(10.0)) == ["a", "b", "c"]
+    waiting.release(key().session_id)
+    assert waiting.due_in(10.0) == 5.0
+
+
+def test_full_by_bytes():
+    """A batch of max_bytes is due at once; what would not fit any more stays."""
+    waiting = batches(max_events=100, max_bytes=2 * ONE + 10)
+    add(waiting, "a", "b", at=1.0)
+    assert waiting.take(1.0) is None
+    add(waiting, "c", at=1.0)
+    assert names(waiting.take(1.0)) == ["a", "b"]
+
+
+def test_an_event_above_the_limit_goes_alone():
+    """max_bytes never keeps an event for ever."""
+    waiting = batches(max_bytes=ONE)
+    waiting.add(keyed(key(), "large", size=5000), 0.0, 0)
+    add(waiting, "small")
+    assert names(waiting.take(0.0)) == ["large"]
+
+
+def test_due_by_age():
+    """A batch is due when its first event has waited for the linger."""
+    waiting = batches()
+    add(waiting, "a", at=10.0)
+    add(waiting, "b", at=14.0)
+    assert waiting.due_in(14.0) == 1.0
+    assert names(waiting.take(15.0)) == ["a", "b"]
+    assert waiting.due_in(15.0) is None
+
+
+def test_due_by_flush():
+    """A flush makes due what was there, in all sessions, and nothing that comes later."""
+    waiting = batches()
+    add(waiting, "a", number=1, epoch=0)
+    add(waiting, "b", number=2, epoch=0)
+    waiting.flush(0)
+    add(waiting, "c", number=3, epoch=1)
+    assert [names(waiting.take(0.0)) for _ in range(3)] == [["a"], ["b"], None]
+
+
+def test_a_flush_reaches_what_is_behind_a_batch_on_its_way():
+    """What was admitted before a flush stays due while its session's batch is out."""
+    waiting = batches(max_events=1)
+    add(waiting, "a", "b")
+    assert names(waiting.take(0.0)) == ["a"]
+    waiting.flush(0)
+    assert waiting.take(0.0) is None
+    waiting.release(key().session_id)
+    assert names(waiting.take(0.0)) == ["b"]
+
+
+def test_drain_takes_everything():
+    """At shutdown what is left comes out at once, and nothing stays."""
+    waiting = batches()
+    add(waiting, "a", number=1)
+    add(waiting, "b", number=2)
+    assert sorted(names(waiting.drain())) == ["a", "b"]
+    assert (waiting.count, waiting.size, waiting.due_in(99.0), waiting.drain()) == (0, 0, None, [])
+
+
+def test_one_batch_of_a_session_is_out():
+    """Other keys of the session wait for its batch, other sessions do not."""
+    waiting = batches(max_events=1)
+    other_user = key(1, user="someone else")
+    add(waiting, "a", number=1)
+    waiting.add(keyed(other_user, "b"), 0.0, 0)
+    add(waiting, "c", number=2)
+    assert [names(waiting.take(0.0)) for _ in range(3)] == [["a"], ["c"], None]
+    waiting.release(key(1).session_id)
+    assert names(waiting.take(0.0)) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        key(2),
+        key(1, user="22222222-2222-4222-8222-222222222222"),
+        key(1, monitor="99999999-9999-4999-8999-999999999999"),
+        key(1, is_client=True),
+        key(1, client=Client(browserName="Firefox")),
+    ],
+    ids=["session", "user", "monitor", "side", "client"],
+)
+def test_what_a_request_says_once_separates_batches(other):
+    """Events share a batch only when everything the request says once is the same."""
+    waiting = batches()
+    waiting.add(keyed(key(1), "a"), 0.0, 0)
+    waiting.add(keyed(other, "b"), 0.0, 0)
+    waiting.add(keyed(key(1), "c"), 0.0, 0)
+    waiting.flush(0)
+    first = waiting.take(0.0)
+    waiting.release(first[0].key.session_id)
+    assert [names(first), names(waiting.take(0.0))] == [["a", "c"], ["b"]]
+
+
+def test_leftovers_come_first():
+    """Events that did not fit go back to the front, in order, and are due again."""
+    waiting = batches()
+    add(waiting, "a", "b", "c", at=0.0)
+    taken = waiting.take(0.0)
+    add(waiting, "d", at=1.0)
+    waiting.give_back(taken[1:])
+    waiting.release(key().session_id)
+    assert names(waiting.take(1.0)) == ["b", "c", "d"]
+    assert (waiting.count, waiting.size) == (0, 0)
+
+
+def test_leftovers_of_an_emptied_buffer():
+    """Events also return to a buffer that is gone."""
+    waiting = batches()
+    add(waiting, "a", "b", "c")
+    taken = waiting.take(0.0)
+    waiting.give_back(taken[2:])
+    waiting.release(key().session_id)
+    assert names(waiting.take(5.0)) == ["c"]
+
+
+def test_the_oldest_makes_room_across_sessions():
+    """Room is made by age, whatever the session; inside of one the order stays."""
+    waiting = batches(max_events=100)
+    add(waiting, "a", at=1.0, number=1)
+    add(waiting, "b", at=2.0, number=2)
+    add(waiting, "c", at=3.0, number=1)
+    add(waiting, "d", at=4.0, number=2)
+    assert [waiting.drop_oldest().draft.id for _ in range(4)] == ["a", "b", "c", "d"]
+    assert waiting.drop_oldest() is None
+    assert (waiting.count, waiting.size) == (0, 0)
+
+
+def test_the_oldest_makes_room_also_behind_a_batch_on_its_way():
+    """A session that retries cannot hold the memory."""
+    waiting = batches(max_events=1)
+    add(waiting, "a", "b", "c")
+    assert names(waiting.take(0.0)) == ["a"]
+    assert waiting.take(0.0) is None
+    assert waiting.drop_oldest().draft.id == "b"
+    waiting.release(key().session_id)
+    assert names(waiting.take(0.0)) == ["c"]
+
+
+def test_a_growing_metric_replaces_what_still_waits():
+    """Of one metric's values only the last is sent, at its place in time."""
+    waiting = batches()
+    waiting.add(keyed(key(), "cls 1", metric="cls"), 0.0, 0)
+    add(waiting, "a", at=1.0)
+    replaced = waiting.add(keyed(key(), "cls 2", metric="cls"), 2.0, 0)
+    assert replaced.draft.id == "cls 1"
+    assert waiting.count == 2
+    assert names(waiting.take(9.0)) == ["a", "cls 2"]
+
+
+def test_a_metric_alone_in_its_buffer_is_replaced():
+    """The replaced value may be all that waited."""
+    waiting = batches()
+    waiting.add(keyed(key(), "cls 1", metric="cls"), 0.0, 0)
+    waiting.add(keyed(key(), "cls 2", metric="cls"), 2.0, 0)
+    assert (waiting.count, waiting.due_in(2.0)) == (1, 5.0)
+    assert names(waiting.take(7.0)) == ["cls 2"]
+
+
+def test_a_metric_that_was_sent_is_not_replaced():
+    """What is on its way stays; the new value goes as well."""
+    waiting = batches(max_events=1)
+    waiting.add(keyed(key(), "cls 1", metric="cls"), 0.0, 0)
+    assert names(waiting.take(0.0)) == ["cls 1"]
+    assert waiting.add(keyed(key(), "cls 2", metric="cls"), 0.0, 0) is None
+    waiting.release(key().session_id)
+    assert names(waiting.take(0.0)) == ["cls 2"]
+
+
+def test_metrics_of_different_sessions_or_users_do_not_replace_each_other():
+    """The same metric name in another request is another metric."""
+    waiting = batches()
+    for each in (key(1), key(2), key(1, user="someone else")):
+        assert waiting.add(keyed(each, "cls", metric="cls"), 0.0, 0) is None
+    assert waiting.count == 3
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.integers(0, 3), st.integers(0, 1), st.integers(0, 400)),
+        st.tuples(st.sampled_from(["take", "release", "flush", "give_back", "drop_oldest"])),
+        st.tuples(st.just("wait"), st.floats(0, 4)),
+    ),
+    max_size=60,
+)
+
+
+class Run:
+    """Batches, and what went in and came out of them."""
+
+    def __init__(self):
+        self.batches = batches(max_events=3, max_bytes=4 * ONE)
+        self.now, self.epoch, self.admitted = 0.0, 0, 0
+        self.out, self.done, self.dropped = [], [], []
+
+    def add(self, number, user, size):
+        self.batches.add(keyed(key(number, user=str(user)), str(self.admitted), size=size), self.now, self.epoch)
+        self.admitted += 1
+
+    def wait(self, seconds):
+        self.now += seconds
+
+    def flush(self):
+        self.batches.flush(self.epoch)
+        self.epoch += 1
+
+    def drop_oldest(self):
+        self.dropped += filter(None, [self.batches.drop_oldest()])
+
+    def take(self):
+        taken = self.batches.take(self.now)
+        if taken:
+            assert taken[0].key.session_id not in {each[0].key.session_id for each in self.out}
+            assert len({each.key for each in taken}) == 1
+            assert len(taken) <= 3
+            self.out.append(taken)
+        return taken
+
+    def give_back(self):
+        if self.out and len(self.out[-1]) > 1:
+            self.batches.give_back([self.out[-1].pop()])
+
+    def release(self):
+        if self.out:
+            done = self.out.pop(0)
+            self.done += done
+            self.batches.release(done[0].key.session_id)
+
+    def finish(self):
+        while self.out:
+            self.release()
+        self.flush()
+        while self.take():
+            self.release()
+
+
+@given(STEPS)
+def test_each_event_comes_out_exactly_once_and_in_order(steps):
+    """Whatever happens between, all events that went in come out once, those of a key in their order."""
+    run = Run()
+    for name, *arguments in steps:
+        getattr(run, name)(*arguments)
+    run.finish()
+    assert (run.batches.count, run.batches.size, run.batches.due_in(run.now)) == (0, 0, None)
+    assert sorted(int(each.draft.id) for each in run.done + run.dropped) == list(range(run.admitted))
+    by_key = {}
+    for each in run.done:
+        by_key.setdefault(each.key, []).append(int(each.draft.id))
+    assert all(numbers == sorted(numbers) for numbers in by_key.values())
+
+
+@pytest.mark.parametrize("end", ["take", "drop_oldest"])
+def test_the_schedule_does_not_leak(end):
+    """After 100,000 events behind one that stays, the schedule is as small as what waits."""
+    waiting = batches(max_events=10, linger_s=1e9)
+    add(waiting, "stays", number=0, at=-1.0 if end == "take" else 1e12)
+    largest = 0
+    for number in range(100_000):
+        add(waiting, "goes", number=1 + number % 7, at=float(number))
+        taken = waiting.take(float(number)) if end == "take" else waiting.drop_oldest()
+        if end == "take" and taken:
+            waiting.release(taken[0].key.session_id)
+        largest = max(largest, len(waiting._schedule) + len(waiting._ages))
+    assert largest < 300
+
+
+def test_a_busy_session_does_not_leak():
+    """Events that pile up behind a batch on its way are each kept once, and nothing else is."""
+    waiting = batches(max_events=1)
+    add(waiting, "out")
+    waiting.take(0.0)
+    for _ in range(2000):
+        add(waiting, "waits")
+        assert waiting.take(0.0) is None
+    waiting.release(key().session_id)
+    assert len(waiting._schedule) + len(waiting._ages) < 300

@@ -1,0 +1,91 @@
+"""When a batch is tried again. Pure: time and chance are numbers."""
+
+import pytest
+from rum_items import key, keyed
+
+from otel_rum_exporter import RumConfig
+from otel_rum_exporter.batching import Queued
+from otel_rum_exporter.client import Retry, _normalise_retry_after, _seconds
+from otel_rum_exporter.delivery import Delivery, retry_at
+
+NOW = 1000.0
+PATIENT = RumConfig(max_age=86_400_000)
+
+
+def delivery(attempts=1, *ages_s):
+    draft = keyed(key()).draft
+    queued = [Queued(key(), draft, NOW - age_s, 0, 1) for age_s in ages_s or (0.0,)]
+    return Delivery(batch=None, queued=queued, attempts=attempts)
+
+
+def wait_s(verdict, attempts=1, chance=0.0, config=PATIENT):
+    due_at = retry_at(delivery(attempts), verdict, config, NOW, lambda: chance)
+    return due_at - NOW
+
+
+@pytest.mark.parametrize(("attempts", "most_s"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 30), (8, 30), (10_000, 30)])
+def test_the_wait_doubles_up_to_its_bound(attempts, most_s):
+    """The wait is a random share of 0.5 s, 1 s, 2 s ... 30 s."""
+    verdict = Retry("network", "reset")
+    assert [wait_s(verdict, attempts, chance) for chance in (0.0, 0.5, 1.0)] == [0, most_s / 2, most_s]
+
+
+@pytest.mark.parametrize(
+    ("cause", "after_s", "least_s"),
+    [
+        ("server", 7.0, 7.0),
+        ("server", None, 0.0),
+        ("throttled", 7.0, 7.0),
+        ("throttled", None, 1.0),
+        ("throttled", 0.25, 1.0),
+        ("throttled", 86_400.0, 300.0),
+        ("server", 1e300, 300.0),
+    ],
+)
+def test_retry_after_is_the_least_wait(cause, after_s, least_s):
+    """The service is not asked again before its Retry-After, within five minutes; a throttled one not within 1 s."""
+    assert wait_s(Retry(cause, "", after_s)) == least_s
+
+
+def test_the_longer_wait_counts():
+    """A short Retry-After does not shorten the backoff."""
+    assert wait_s(Retry("throttled", "", 2.0), attempts=7, chance=1.0) == 30
+
+
+def test_a_batch_that_would_be_too_old_is_given_up():
+    """The age of the oldest event counts, at the time of the next attempt."""
+    config, verdict = RumConfig(max_age=60_000), Retry("server", "", 10.0)
+    assert retry_at(delivery(1, 1.0, 49.0), verdict, config, NOW, lambda: 0.0) == NOW + 10
+    assert retry_at(delivery(1, 1.0, 50.0), verdict, config, NOW, lambda: 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        ("0.2", 1),
+        ("2.5", 3),
+        ("Wed, 21 Oct 2026 07:28:30 GMT", 30),
+        ("Wed, 21 Oct 2026 07:27:00 GMT", 0),
+        ("-5", 0),
+        ("abc", 0),
+        ("nan", 0),
+        ("inf", 0),
+        ("1e999", 0),
+        ("9" * 5000, 0),
+        ("999999", 999_999),
+        ("", 0),
+    ],
+    ids=["number", "below 1", "decimal", "date", "past", "negative", "word", "nan", "inf", "overflow", "digits", "days", "empty"],
+)  # fmt: skip
+def test_retry_after_becomes_whole_seconds(value, seconds):
+    """What botocore's parser would raise on is a number before it sees it; dates count by the service's clock."""
+    answer = {"headers": {"retry-after": value, "date": "Wed, 21 Oct 2026 07:28:00 GMT"}}
+    _normalise_retry_after(answer)
+    assert answer["headers"]["retry-after"] == str(seconds)
+
+
+def test_a_date_without_the_services_own_counts_by_ours():
+    """Without a Date header the local clock has to do."""
+    assert _seconds("Wed, 21 Oct 2015 07:28:00 GMT") is None
+    assert _seconds("Fri, 21 Oct 2395 07:28:00 GMT") > 1e9
