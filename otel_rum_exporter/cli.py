@@ -1,0 +1,22 @@
+"""The entry point `otel-rum-exporter`: runs the commands, or says which extra is missing."""
+
+from __future__ import annotations
+
+import sys
+
+_OF_THE_DEMO = ("flask", "requests", "opentelemetry.")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from otel_rum_exporter.cli_commands import commands  # noqa: PLC0415 - needs the extra `server`
+
+        commands(prog_name="otel-rum-exporter")
+    except ModuleNotFoundError as error:
+        sys.exit(_hint(error.name or str(error)))
+
+
+def _hint(missing: str) -> str:
+    extra = "demo" if missing.startswith(_OF_THE_DEMO) else "server"
+    return f"otel-rum-exporter: {missing} is not installed; this installs it: pip install 'otel-rum-exporter[{extra}]'"

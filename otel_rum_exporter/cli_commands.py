@@ -1,0 +1,127 @@
+"""The commands, their options and their help; what they do stands in the modules that they import."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from otel_rum_exporter.local.settings import MAX_EVENTS, Credentials, Settings
+from otel_rum_exporter.testing import APP_MONITOR_ID
+
+_DEFAULT_PORT = 8790
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="otel-rum-exporter")
+def commands() -> None:
+    """OpenTelemetry exporter for Amazon CloudWatch RUM.
+
+    \b
+    New here? See it work, without an AWS account:
+      otel-rum-exporter demo
+    Then send your own application's telemetry to an endpoint on this machine:
+      otel-rum-exporter local
+    """  # noqa: D301 - click takes a backspace for: keep these lines
+
+
+@commands.command()
+@click.option(
+    "--users", type=click.IntRange(1, 50), default=4, show_default=True, help="How many users visit the shop."
+)
+def demo(users: int) -> None:
+    """See everything work on this machine, in less than half a minute.
+
+    Starts an endpoint that checks signatures and events as CloudWatch RUM does, and a small web shop under
+    opentelemetry-instrument. A few users click through the shop; what real browsers reported is replayed in their
+    sessions. Then prints what CloudWatch RUM would show, and whether anything was lost.
+
+    Needs no network and no AWS account. Exits with 0 only if everything was delivered and valid.
+    """
+    from otel_rum_exporter.demo.run import run  # noqa: PLC0415 - the other commands need none of it
+
+    sys.exit(0 if run(users) else 1)
+
+
+def _parse_credentials(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> Any:
+    try:
+        return tuple(map(Credentials.parse, given))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=_DEFAULT_PORT, show_default=True, help="0 for any.")
+@click.option("--db", default="", metavar="FILE", help="SQLite file to keep events in.  [default: a temporary one]")
+@click.option(
+    "--credentials",
+    callback=_parse_credentials,
+    metavar="ACCESS:SECRET[:TOKEN]",
+    multiple=True,
+    help="Verify SigV4 signatures with this key; repeatable.  [default: accept everything]",
+)
+@click.option("--region", metavar="REGION", help="Region that signatures must name.  [default: any]")
+@click.option("--monitor", multiple=True, metavar="UUID", help="App monitor that exists; repeatable.  [default: any]")
+@click.option("--lenient", is_flag=True, help="Answer 200 to invalid events and list them, as the service drops them.")
+@click.option("--allow-unsigned", is_flag=True, help="Accept unsigned requests although there are credentials.")
+@click.option("--max-events", type=click.IntRange(1), default=MAX_EVENTS, show_default=True, help="Events per request.")
+def local(  # noqa: PLR0913 - one argument per option
+    *,
+    host: str,
+    port: int,
+    db: str,
+    credentials: tuple[Credentials, ...],
+    region: str | None,
+    monitor: tuple[str, ...],
+    lenient: bool,
+    allow_unsigned: bool,
+    max_events: int,
+) -> None:
+    """Run a CloudWatch RUM endpoint on this machine.
+
+    It takes PutRumEvents requests, from this exporter, from boto3 or from aws-rum-web in a browser, checks them as
+    AWS does, keeps the events, and shows them as JSON. Prints which variables send an application's telemetry to it.
+    """
+    from otel_rum_exporter.cli_local import serve  # noqa: PLC0415 - the other commands need no server
+
+    settings = Settings(
+        host=host,
+        port=port,
+        db=db,
+        credentials=credentials,
+        region=region,
+        monitors=monitor,
+        strict=not lenient,
+        allow_unsigned=allow_unsigned,
+        max_events=max_events,
+    )
+    serve(settings)
+
+
+@commands.command()
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(exists=True, dir_okay=False, allow_dash=True)
+)
+@click.option(
+    "--app-monitor-id",
+    metavar="UUID",
+    help="Session and user ids that are no UUIDs are hashed with it.  [default: OTEL_EXPORTER_RUM_APP_MONITOR_ID, "
+    f"what the items' resource says, or {APP_MONITOR_ID}]",
+)
+def convert(files: tuple[str, ...], app_monitor_id: str | None) -> None:
+    """Print the RUM events that OTLP JSON turns into, one per line.
+
+    A FILE holds one OTLP/HTTP request, or one request per line as the Collector's file exporter writes them; - is
+    standard input. Events are printed when all files are read, since their pages are known only then. The exporter's
+    variables OTEL_EXPORTER_RUM_* count; nothing is sent. What is dropped, and lines that cannot be read, are
+    reported on standard error; the latter make the exit code 1.
+
+    \b
+    Example:
+      otel-rum-exporter convert traces.jsonl | jq 'select(.type | endswith("js_error_event"))'
+    """  # noqa: D301 - as above
+    from otel_rum_exporter.cli_convert import convert_files  # noqa: PLC0415 - as above
+
+    sys.exit(convert_files(files, app_monitor_id))

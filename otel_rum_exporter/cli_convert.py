@@ -1,0 +1,108 @@
+"""`otel-rum-exporter convert`: OTLP JSON in, RUM events as JSON lines out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import click
+import msgspec
+
+from otel_rum_exporter.cli_offline import Offline
+from otel_rum_exporter.config import ConfigError, RumConfig
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.events import Batch
+from otel_rum_exporter.otlp import OtlpError, items
+
+_HINTS = {DropReason.NO_SESSION: " (OTEL_EXPORTER_RUM_SESSION=process puts them into one session)"}
+_UNFINISHED = (b"{", b"[", b",", b":")
+
+
+def convert_files(paths: Iterable[str], app_monitor_id: str | None) -> int:
+    """Print the events of all files, and report what was dropped and what could not be read.
+
+    Args:
+        paths: Files; - is standard input.
+        app_monitor_id: Instead of what the environment says.
+
+    Returns:
+        The exit code: 1 if a file or line could not be read.
+    """
+    try:
+        offline = Offline(RumConfig.load({"app_monitor_id": app_monitor_id}, os.environ))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    problems = sum(_read(path, offline) for path in paths)
+    try:
+        _write(event for batch in offline.batches() for event in _events(batch))
+    except BrokenPipeError:
+        # who reads has enough; nothing may fail on the way out, when Python flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _report("item", offline.items_dropped)
+    _report("event", offline.events_dropped)
+    return 1 if problems else 0
+
+
+def _read(path: str, offline: Offline) -> int:
+    """Convert a file request by request, and report those that cannot be read. Returns how many those are."""
+    name = "stdin" if path == "-" else path
+    problems = 0
+    with click.open_file(path, "rb") as file:
+        for number, request in requests(file):
+            problem = _problem(request, offline)
+            if problem:
+                click.echo(f"{name}:{number}: {problem}", err=True)
+                problems += 1
+    return problems
+
+
+def _problem(request: bytes, offline: Offline) -> str | None:
+    try:
+        offline.add(items(request))
+    except OtlpError as error:
+        return str(error)
+    return None
+
+
+def requests(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Split a file into requests, each with the number of its first line.
+
+    Shape:  each line is a request, unless the first one does not end where a JSON text can: then all lines are one.
+    """
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+    number, first = next(numbered, (1, b""))
+    if first.rstrip().endswith(_UNFINISHED):
+        yield number, first + b"".join(line for _, line in numbered)
+    elif first:
+        yield number, first
+        yield from numbered
+
+
+def _events(batch: Batch) -> Iterator[dict[str, Any]]:
+    shared = json.loads(batch.session_metadata or "{}")
+    for event in batch.events:
+        yield {
+            "id": event.id,
+            "timestamp": event.timestamp,
+            "type": event.type,
+            "details": msgspec.Raw(event.details.encode()),
+            "metadata": {**shared, **json.loads(event.metadata)},
+            "sessionId": batch.session_id,
+            "userId": batch.user_id,
+        }
+
+
+def _write(events: Iterable[dict[str, Any]]) -> None:
+    stdout = sys.stdout.buffer
+    stdout.writelines(msgspec.json.encode(event) + b"\n" for event in events)
+    stdout.flush()
+
+
+def _report(what: str, dropped: Counter[DropReason]) -> None:
+    for reason, number in dropped.most_common():
+        noun = what if number == 1 else what + "s"
+        click.echo(f"{number} {noun} dropped: {reason}{_HINTS.get(reason, '')}", err=True)
