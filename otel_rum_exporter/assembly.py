@@ -104,7 +104,9 @@ class _Writer:
             self.events.append(event)
 
     def _event(self, draft: Draft) -> RumEvent | DropReason:
-        place = self._session.place_at(draft.time_ns)
+        # a session begins before anything else in it
+        time_ns = self._start_ns if draft.type == START else draft.time_ns
+        place = self._session.place_at(time_ns)
         details = draft.details
         if isinstance(details, PageViewEvent):
             place = self._session.place_of(Visit(draft.time_ns, details.pageId))
@@ -116,8 +118,6 @@ class _Writer:
         fitting = details if utf8_bytes(details) <= room else shrink(details, room)
         if fitting is None:
             return DropReason.TOO_LARGE
-        # a session begins before anything else in it
-        time_ns = self._start_ns if draft.type == START else draft.time_ns
         timestamp = round(time_ns / 1e6) / 1e3
         return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=fitting, metadata=metadata)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.config import RumConfig, UrlQuery
 from otel_rum_exporter.convert import urls
 from otel_rum_exporter.convert.attributes import Attributes, integer, or_unset, text
 from otel_rum_exporter.convert.conversion import Once
@@ -16,6 +16,7 @@ from otel_rum_exporter.encoding import well_formed
 from otel_rum_exporter.events import JsErrorEvent
 
 _CUT = "..."
+_URL = re.compile(r"https?://[^\s()]+?(?=(?::\d+){0,2}(?:[\s()]|$))")  # without line and column
 _MAX_PARSED = 16_384  # characters of a stack that are searched for its innermost frame
 _MAX_MESSAGE = 1024  # characters; the stack repeats the message
 _SAME_S = 1_000_000_000  # ns between an exception's reports by spans and logs that share no trace
@@ -60,13 +61,18 @@ def innermost_frame(stack: str) -> Frame | None:
     return None
 
 
-def cut_stack(stack: str, length: int) -> str | None:
-    """Return the end of the stack that names its innermost frame. Units: characters, without the mark; 0 is none."""
+def cut_stack(stack: str, length: int, url_query: UrlQuery = "keep") -> str | None:
+    """Return the end of the stack that names its innermost frame, secrets taken out of its URLs.
+
+    Units: characters, without the mark; 0 is none.
+    """
     if length == 0:
         return None
+    at_end = is_python(stack)
+    kept = _URL.sub(lambda url: urls.redact(url[0], url_query), stack[-length:] if at_end else stack[:length])
     if len(stack) <= length:
-        return stack
-    return _CUT + stack[-length:] if is_python(stack) else stack[:length] + _CUT
+        return kept
+    return _CUT + kept if at_end else kept + _CUT
 
 
 def js_error(
@@ -87,13 +93,14 @@ def js_error(
     kind = text(attributes, "exception.type")
     message = text(attributes, "exception.message") or _without_prefix(description, kind)
     frame = innermost_frame(stack) or _code_frame(attributes)
+    length = config.stack_trace_length if stack_length is None else stack_length
     return JsErrorEvent(
         type=kind or message or "Error",
         message=(_without_prefix(message, kind) or "undefined")[:_MAX_MESSAGE],
         filename=or_unset(frame and urls.redact(frame.filename, config.url_query)),
         lineno=or_unset(frame and frame.lineno),
         colno=or_unset(frame and frame.colno),
-        stack=or_unset(cut_stack(stack, config.stack_trace_length if stack_length is None else stack_length) or None),
+        stack=or_unset(cut_stack(stack, length, config.url_query) or None),
     )
 
 
