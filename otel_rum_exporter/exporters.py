@@ -82,10 +82,13 @@ class _RumExporter:
         ConfigError: When an argument was given and the configuration has problems. Without arguments the problems are
             logged, and everything that is exported is dropped and counted: OpenTelemetry's auto-configuration would
             otherwise leave the rest of the application without telemetry.
+        TypeError: When both `config` and options were given.
     """
 
     def __init__(self, config: RumConfig | None = None, **options: Any) -> None:
         is_configured = True
+        if config is not None and options:
+            raise TypeError(f"either config or options, not both: {', '.join(options)}")
         if config is None:
             try:
                 config = RumConfig.load(options, os.environ)

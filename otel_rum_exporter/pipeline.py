@@ -305,10 +305,10 @@ class Pipeline:
         try:
             return self._assembled(queued)
         except Exception as error:  # noqa: BLE001 - events must leave the queue whatever happens
+            self._report(Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}"), len(queued))
             with self._changed:
                 self._drop_locked(queued, DropReason.INTERNAL)
                 self._finish_locked(queued[0].key)
-            self._report(Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}"), len(queued))
             return None
 
     def _assembled(self, queued: list[Queued]) -> Delivery | None:
@@ -338,34 +338,39 @@ class Pipeline:
             verdict = self._client.attempt(delivery.batch, timeout_s)
         except Exception as error:  # noqa: BLE001 - a batch must leave the queue whatever happens
             verdict = Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}")
+        verdict = self._judged(delivery, verdict)
+        self._report(verdict, len(delivery.queued))  # before a shutdown that waits for it lets the process end
         with self._changed:
             self._counters.requests += 1
-            verdict = self._settle_locked(delivery, verdict)
+            self._settle_locked(delivery, verdict)
             self._changed.notify_all()
-        self._report(verdict, len(delivery.queued))
 
-    def _settle_locked(self, delivery: Delivery, verdict: Verdict) -> Verdict:
-        """Act on a verdict, and return it: refused, where another attempt would come too late."""
-        if isinstance(verdict, Retry):
-            due_at = retry_at(delivery, verdict, self._config, self._clock(), random.random)
-            if due_at is not None and not self._closed:
-                self._wait_for_attempt_locked(delivery, verdict, due_at)
-                return verdict
-            verdict = Refused(DropReason.SHUTDOWN if self._closed else DropReason.EXPIRED, verdict.message)
-        if isinstance(verdict, Refused):
-            self._drop_locked(delivery.queued, verdict.reason)
-        else:
-            self._end_locked(delivery.queued)
-            self._counters.delivered += len(delivery.queued)
-        self._finish_locked(delivery.queued[0].key)
+    def _judged(self, delivery: Delivery, verdict: Verdict) -> Verdict:
+        """Return the verdict: refused, where another attempt would come too late."""
+        if not isinstance(verdict, Retry):
+            return verdict
+        now = self._clock()
+        due_at = retry_at(delivery, verdict, self._config, now, random.random)
+        if due_at is None or self._closed:
+            return Refused(DropReason.SHUTDOWN if self._closed else DropReason.EXPIRED, verdict.message)
+        delivery.due_at, delivery.not_before = due_at, now + asked_wait_s(verdict)
         return verdict
 
-    def _wait_for_attempt_locked(self, delivery: Delivery, verdict: Retry, due_at: float) -> None:
-        self._counters.retried[verdict.cause] += 1
-        delivery.due_at = due_at
-        delivery.not_before = self._clock() + asked_wait_s(verdict)
-        self._waiting.append(delivery)
-        self._sending -= 1
+    def _settle_locked(self, delivery: Delivery, verdict: Verdict) -> None:
+        match verdict:
+            case Delivered():
+                self._end_locked(delivery.queued)
+                self._counters.delivered += len(delivery.queued)
+            case Refused(reason=reason):
+                self._drop_locked(delivery.queued, reason)
+            case Retry() if self._closed:
+                self._drop_locked(delivery.queued, DropReason.SHUTDOWN)
+            case Retry(cause=cause):
+                self._counters.retried[cause] += 1
+                self._waiting.append(delivery)
+                self._sending -= 1
+                return
+        self._finish_locked(delivery.queued[0].key)
 
     def _finish_locked(self, key: BatchKey) -> None:
         self._sending -= 1
