@@ -56,8 +56,7 @@ def log(event_name="checkout", *, resource=RESOURCE, body=None, context=None, **
 
 def vital(name="CLS", value=0.1, *, id="v1-1", **attributes):  # noqa: A002 - the attribute's name
     """A browser's web vital, whose later values replace earlier ones."""
-    item = log("browser.web_vital", body={"name": name.lower(), "value": value, "id": id}, **attributes)
-    return item
+    return log("browser.web_vital", body={"name": name.lower(), "value": value, "id": id}, **attributes)
 
 
 def key(number=1, *, user=NOBODY, monitor=MONITOR_ID, is_client=False, client=NO_CLIENT):
