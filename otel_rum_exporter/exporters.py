@@ -45,11 +45,14 @@ class _Shared:
             self._users[key] = (pipeline, users + 1)
             return pipeline
 
-    def release(self, pipeline: Pipeline) -> bool:
-        """Return whether nobody uses the pipeline any more."""
+    def release(self, exporter: _RumExporter) -> bool:
+        """Shut an exporter, once. Return whether nobody uses its pipeline any more."""
         with self._lock:
-            for key, (known, users) in self._users.items():
-                if known is pipeline:
+            if exporter.is_shut:
+                return False
+            exporter.is_shut = True
+            for key, (pipeline, users) in self._users.items():
+                if pipeline is exporter.pipeline:
                     self._users[key] = (pipeline, users - 1)
                     if users == 1:
                         del self._users[key]
@@ -100,8 +103,8 @@ class _RumExporter:
         for name in config.without_effect:
             _log.say(logging.WARNING, name, f"The option {name} has no effect in this version.", quiet_s=_ONCE_S)
         self._timeout_s = config.shutdown_timeout_s
-        self._pipeline = _shared.acquire(config, is_configured=is_configured)
-        self._is_shut = False
+        self.pipeline = _shared.acquire(config, is_configured=is_configured)
+        self.is_shut = False
 
     def shutdown(self, timeout_millis: float | None = None) -> None:
         """Deliver what is left, with the last exporter of the configuration, and take nothing more.
@@ -109,12 +112,9 @@ class _RumExporter:
         Units:  timeout_millis is in milliseconds; `shutdown_timeout` bounds it.
         Errors: what cannot be delivered in time is dropped and counted.
         """
-        if self._is_shut:
-            return
-        self._is_shut = True
         given_s = self._timeout_s if timeout_millis is None else timeout_millis / 1000
-        if _shared.release(self._pipeline):
-            self._pipeline.shutdown(min(given_s, self._timeout_s))
+        if _shared.release(self):
+            self.pipeline.shutdown(min(given_s, self._timeout_s))
 
     def force_flush(self, timeout_millis: int = _FLUSH_TIMEOUT_MS) -> bool:
         """Deliver what was exported so far, by this exporter and by the one that shares its pipeline.
@@ -122,11 +122,11 @@ class _RumExporter:
         Units:  timeout_millis is in milliseconds.
         Errors: False if something was not delivered in time, or not at all.
         """
-        return self._pipeline.flush(timeout_millis / 1000)
+        return self.pipeline.flush(timeout_millis / 1000)
 
     def stats(self) -> Statistics:
         """Return what became of everything that was exported, by reason."""
-        return self._pipeline.stats()
+        return self.pipeline.stats()
 
 
 class RumSpanExporter(_RumExporter, SpanExporter):
@@ -137,7 +137,7 @@ class RumSpanExporter(_RumExporter, SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Admit spans: convert and buffer them. No network I/O. FAILURE after shutdown or without configuration."""
-        is_admitted = self._pipeline.export_spans(spans, is_shut=self._is_shut)
+        is_admitted = self.pipeline.export_spans(spans, is_shut=self.is_shut)
         return SpanExportResult.SUCCESS if is_admitted else SpanExportResult.FAILURE
 
 
@@ -149,7 +149,7 @@ class RumLogRecordExporter(_RumExporter, LogRecordExporter):
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Admit log records: convert and buffer them. No network I/O. FAILURE after shutdown or without configuration."""
-        is_admitted = self._pipeline.export_logs(batch, is_shut=self._is_shut)
+        is_admitted = self.pipeline.export_logs(batch, is_shut=self.is_shut)
         return LogRecordExportResult.SUCCESS if is_admitted else LogRecordExportResult.FAILURE
 
 
