@@ -26,7 +26,7 @@ WIDE_S = 10  # far more than anything here takes, far less than a hang
 
 def until(exporters, predicate):
     """Wait until the pipeline is in some state; it notifies whenever that changes."""
-    changed = exporters.spans._pipeline._changed
+    changed = exporters.spans.pipeline._changed
     with changed:
         assert changed.wait_for(predicate, 30)
 
@@ -170,7 +170,7 @@ def test_export_never_waits_for_the_network(exporters, rum):
         for number in range(20):
             assert each.spans.export(spans(5, session_id=session(number))) is SpanExportResult.SUCCESS
             assert each.logs.export([log(session_id=session(number))]) is LogRecordExportResult.SUCCESS
-        until(each, lambda: each.spans._pipeline._sending > 0 and names)
+        until(each, lambda: each.spans.pipeline._sending > 0 and names)
     assert names == {OWN_THREAD}
     assert each.stats().delivered == 0
     rum.clear_faults()
@@ -181,7 +181,7 @@ def test_instrumentation_is_suppressed_while_sending(exporters):
     """Instrumentations of botocore, urllib3 and requests honour this context key."""
     each = exporters()
     seen = []
-    each.spans._pipeline._client._shared().meta.events.register(
+    each.spans.pipeline._client._shared().meta.events.register(
         "before-send.rum.PutRumEvents", lambda **_: seen.append(context.get_value("suppress_instrumentation"))
     )
     each.spans.export(spans(1, session_id=session(1)))
@@ -279,7 +279,7 @@ def test_an_unforeseen_error_while_sending_loses_one_batch(exporters, rum, caplo
         if failures:
             raise KeyError(failures.pop())
 
-    each.spans._pipeline._client._shared().meta.events.register("before-call.rum.PutRumEvents", fail)
+    each.spans.pipeline._client._shared().meta.events.register("before-call.rum.PutRumEvents", fail)
     each.spans.export(spans(2, session_id=session(1)))
     assert not each.spans.force_flush(LONG_MS)
     each.spans.export(spans(3, session_id=session(1)))
@@ -324,7 +324,7 @@ def test_flush_tells_of_what_was_lost_before_it(exporters, rum):
     rum.set_faults(status=400)
     each = exporters(flush_interval=0)
     each.spans.export(spans(1, session_id=session(1)))
-    until(each, lambda: each.spans._pipeline._counters.events_dropped)
+    until(each, lambda: each.spans.pipeline._counters.events_dropped)
     assert not each.spans.force_flush(LONG_MS)
 
 
@@ -392,7 +392,7 @@ def test_a_flush_does_not_shorten_retry_after(exporters, rum):
     rum.set_faults(status=429, retry_after="100")
     each = exporters(flush_interval=0)
     each.spans.export(spans(1, session_id=session(1)))
-    until(each, lambda: each.spans._pipeline._waiting)
+    until(each, lambda: each.spans.pipeline._waiting)
     assert not each.spans.force_flush(SHORT_MS)
     assert rum.stats()["requests"] == 1
 
