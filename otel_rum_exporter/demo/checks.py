@@ -10,6 +10,9 @@ from otel_rum_exporter.demo.users import User
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.stats import Statistics
 
+OUTAGES = 2
+"""To how many requests the endpoint answers 503, on purpose: they have to be sent again."""
+
 
 class Check(NamedTuple):
     """A statement, and whether it is true."""
@@ -33,14 +36,19 @@ def checks(
     delivered = sum(each.delivered for each in counters)
     arrived = endpoint["events_distinct"]
     refused = sum(endpoint["rejected_by_reason"].values())
-    statuses = set(endpoint["requests_by_status"])
+    answers = {status: number for status, number in endpoint["requests_by_status"].items() if status != "200"}
+    again = sum(sum(each.retried.values()) for each in counters)
     seen = {event["session_id"] for event in events}
     return [
         Check("Items:  received = converted + dropped, in each process.", all(map(_items_balance, counters))),
         Check("Events: accepted = delivered + dropped + queued, in each process.", all(map(_events_balance, counters))),
         Check("No accepted event was lost.", not any(map(_lost, counters))),
         Check(f"The endpoint has each of the {delivered} delivered events.", arrived == delivered > 0),
-        Check("Every signature was right, every event valid.", refused == 0 and statuses == {"200"}),
+        Check("Every signature was right, every event valid.", refused == 0 and set(answers) <= {"503"}),
+        Check(
+            f"The {OUTAGES} requests that met an outage were sent again.",
+            answers == {"503": OUTAGES} and again >= OUTAGES,
+        ),
         Check("Each user has one session, and it arrived.", seen == {user.session_id for user in users}),
     ]
 

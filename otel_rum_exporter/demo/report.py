@@ -18,10 +18,11 @@ from otel_rum_exporter.demo.users import User
 from otel_rum_exporter.stats import Statistics
 
 _RATING_STYLES = {"good": "green", "needs improvement": "yellow", "poor": "red"}
-_REASONS = {
+_MEANINGS = {
     "unmapped": "CloudWatch RUM has nothing that these could become",
     "filtered": "left out by the options, here what browsers wrote to their console",
     "no_session": "spans that say of no session: the shop's call to itself, and that call's answer",
+    "sent again": "the endpoint answered 503 to the first requests, on purpose",
     "duplicate": "reported before, or replaced by a later report",
 }
 
@@ -57,14 +58,13 @@ def show_counters(console: Console, processes: Mapping[str, Statistics], endpoin
     console.print(_indented(table))
     console.print()
     names = {name.strip() for name, _, _ in rows}
-    for reason, meaning in _REASONS.items():
-        if f"dropped: {reason}" in names:
+    for reason, meaning in _MEANINGS.items():
+        if names & {reason, f"dropped: {reason}"}:
             console.print(_indented(Text(f"{reason}: {meaning}", style="dim")))
-    arrived, refused = endpoint["events_distinct"], sum(endpoint["rejected_by_reason"].values())
+    refused = sum(endpoint["rejected_by_reason"].values())
+    got = f"The endpoint got {endpoint['requests']} requests, took {endpoint['events_distinct']} events, refused {refused}."
     console.print()
-    console.print(
-        _indented(f"The endpoint got {endpoint['requests']} requests with {arrived} events, and refused {refused}.")
-    )
+    console.print(_indented(got))
 
 
 def _counter_rows(processes: Sequence[Statistics]) -> Iterator[tuple[str, str, list[int]]]:
@@ -78,6 +78,7 @@ def _counter_rows(processes: Sequence[Statistics]) -> Iterator[tuple[str, str, l
         yield f"  dropped: {reason}", "none", [each.events_dropped.get(reason, 0) for each in processes]
     yield "  queued", "none", [each.queued for each in processes]
     yield "PutRumEvents requests", "bold", [each.requests for each in processes]
+    yield "  sent again", "none", [sum(each.retried.values()) for each in processes]
 
 
 def show_checks(console: Console, results: Sequence[Check]) -> None:

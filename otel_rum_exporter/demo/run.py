@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from otel_rum_exporter.demo.checks import checks
+from otel_rum_exporter.demo.checks import OUTAGES, checks
 from otel_rum_exporter.demo.processes import browsers, check_installed, environment, shop
 from otel_rum_exporter.demo.replay import Order
 from otel_rum_exporter.demo.report import mark, show, show_checks, show_counters
@@ -81,6 +81,7 @@ def _play(console: Console, people: list[User]) -> Outcome:
     with ExitStack() as stack:
         with console.status("Starting the endpoint ..."):
             rum = stack.enter_context(LocalRum())
+            rum.set_faults(status=503, times=OUTAGES)
         _say(console, f"Endpoint at {rum.endpoint}: checks what it gets as AWS does")
         variables = {**environment(rum.environment()), **_QUICK}
         with console.status("Starting the shop under opentelemetry-instrument ..."):
