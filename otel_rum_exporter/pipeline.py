@@ -33,6 +33,7 @@ from otel_rum_exporter.session import BatchKey, Keyed, Sessions
 from otel_rum_exporter.stats import CauseLog, Counters, Statistics, printable
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
+_SUPPRESS = "suppress_instrumentation"  # the context key that instrumentations honour
 _SERVES_OTHERS = (SpanKind.SERVER, SpanKind.CONSUMER)
 _FOREVER_S = 3600.0 * 24 * 365
 
@@ -185,7 +186,7 @@ class Pipeline:
 
     def _converted(self, item: SpanItem | LogItem, convert: Callable[..., Converted]) -> Converted:
         try:
-            return convert(item)
+            return DropReason.SELF_TRAFFIC if _is_suppressed(item) else convert(item)
         except Exception as error:  # noqa: BLE001 - an item's fault must not be the application's
             cause = type(error).__name__
             self._log.say(logging.WARNING, "convert", f"An item could not be converted: {cause}: {printable(error)}")
@@ -426,10 +427,16 @@ class Pipeline:
             self._begin_in_child()
 
 
+def _is_suppressed(item: SpanItem | LogItem) -> bool:
+    """Tell whether a log record was written while telemetry was sent: botocore logs its exceptions on DEBUG."""
+    context = getattr(getattr(item, "log_record", None), "context", None)
+    return bool(context and otel_context.get_value(_SUPPRESS, context))
+
+
 @contextmanager
 def _suppressed() -> Iterator[None]:
     """Let no instrumentation make telemetry out of sending telemetry."""
-    token = otel_context.attach(otel_context.set_value("suppress_instrumentation", value=True))
+    token = otel_context.attach(otel_context.set_value(_SUPPRESS, value=True))
     try:
         yield
     finally:
