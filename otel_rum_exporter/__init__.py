@@ -3,6 +3,8 @@
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.exporters import RumLogRecordExporter, RumSpanExporter, flush, statistics
+from otel_rum_exporter.processors import RumSessionSpanProcessor, join_browser_sessions
+from otel_rum_exporter.propagation import RumSessionPropagator
 from otel_rum_exporter.stats import Statistics
 
 __all__ = [
@@ -10,8 +12,11 @@ __all__ = [
     "DropReason",
     "RumConfig",
     "RumLogRecordExporter",
+    "RumSessionPropagator",
+    "RumSessionSpanProcessor",
     "RumSpanExporter",
     "Statistics",
     "flush",
+    "join_browser_sessions",
     "statistics",
 ]

@@ -253,10 +253,17 @@ class RumConfig:
         variable=False,
     )
     session_headers: tuple[str, ...] = option(
-        (), texts("names"), "Request headers that carry the caller's session id.", variable=False, later=LATER
+        (),
+        texts("names"),
+        "Request headers that carry the caller's session id, which must be no secret.",
+        variable=False,
     )
     session_cookies: tuple[str, ...] = option(
-        ("cwr_s",), texts("names"), "Cookies that carry the caller's session.", variable=False, later=LATER
+        ("cwr_s",),
+        texts("names"),
+        "Cookies that carry the caller's session, the first that does counts: `cwr_s` is aws-rum-web's, any other holds "
+        "an id, which must be no secret.",
+        variable=False,
     )
     resource_details: ResourceDetails = option(
         "basic",

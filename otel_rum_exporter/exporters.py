@@ -174,6 +174,11 @@ def statistics() -> Statistics:
     return total(pipeline.stats() for pipeline in _shared.pipelines())
 
 
+def is_in_use() -> bool:
+    """Tell whether this process has an exporter that is not shut down."""
+    return bool(_shared.pipelines())
+
+
 def _one_line(error: ConfigError) -> str:
     problems = "; ".join(map(str, error.problems))
     return f"The RUM exporter is not configured, everything is dropped and counted: {problems}"

@@ -16,7 +16,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from uuid import uuid4
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import SpanKind
@@ -25,11 +24,12 @@ from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.batching import Batches, Queued
 from otel_rum_exporter.client import Delivered, Refused, Retry, RumClient, Verdict
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import Conversion, Converter, LogEventIds
+from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.delivery import Delivery, asked_wait_s, retry_at
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.items import LogItem, SpanItem
-from otel_rum_exporter.session import BatchKey, Keyed, Sessions
+from otel_rum_exporter.joining import Converted, join_log, join_span
+from otel_rum_exporter.session import PROCESS_SESSION_ID, BatchKey, Keyed, Sessions
 from otel_rum_exporter.stats import CauseLog, Counters, Statistics, printable
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
@@ -38,8 +38,6 @@ _SERVES_OTHERS = (SpanKind.SERVER, SpanKind.CONSUMER)
 _FOREVER_S = 3600.0 * 24 * 365
 
 _logger = logging.getLogger(__name__)
-
-Converted = Conversion | DropReason
 
 
 class Pipeline:
@@ -59,7 +57,6 @@ class Pipeline:
         self._is_configured = is_configured
         self._clock = clock
         self._converter = Converter(config)
-        self._process_session_id = str(uuid4())
         self._log = CauseLog(_logger, clock)
         self._begin()
         if hasattr(os, "register_at_fork"):
@@ -73,7 +70,7 @@ class Pipeline:
         self._changed = threading.Condition(threading.Lock())
         self._counters = Counters()
         self._client = RumClient(config)
-        self._sessions = Sessions(config, self._process_session_id)
+        self._sessions = Sessions(config, PROCESS_SESSION_ID)
         self._batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s)
         self._waiting: list[Delivery] = []  # for their next attempt
         self._sending = 0
@@ -101,12 +98,12 @@ class Pipeline:
         """Admit spans. Returns False when nothing can be admitted any more, here or by the exporter that `is_shut`."""
         if self._config.session != "require" and any(span.kind in _SERVES_OTHERS for span in spans):
             self._serve_others(spans)
-        return self._export(spans, self._converter.span, is_shut=is_shut)
+        return self._export(spans, self._span, is_shut=is_shut)
 
     def export_logs(self, logs: Sequence[LogItem], *, is_shut: bool = False) -> bool:
         """Admit log records, as `export_spans` does spans."""
         ids = LogEventIds()
-        return self._export(logs, lambda log: self._converter.log(log, ids), is_shut=is_shut)
+        return self._export(logs, lambda log: self._log_record(log, ids), is_shut=is_shut)
 
     def flush(self, timeout_s: float) -> bool:
         """Deliver what was admitted so far. Returns whether all of it was, within the timeout."""
@@ -183,6 +180,12 @@ class Pipeline:
             self._sessions.serves_others = True
         elif any(span.kind in _SERVES_OTHERS and "session.id" not in (span.attributes or ()) for span in spans):
             self._log.say(logging.WARNING, "merged", _MERGED, quiet_s=_FOREVER_S)
+
+    def _span(self, span: SpanItem) -> Converted:
+        return join_span(self._converter.span(span), span, process_takes_all=self._config.session == "process")
+
+    def _log_record(self, log: LogItem, ids: LogEventIds) -> Converted:
+        return join_log(self._converter.log(log, ids), log, process_takes_all=self._config.session == "process")
 
     def _converted(self, item: SpanItem | LogItem, convert: Callable[..., Converted]) -> Converted:
         try:

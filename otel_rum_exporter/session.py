@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import msgspec
 from msgspec import Struct, field
@@ -28,6 +28,9 @@ from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client, PageViewEven
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 """The user id of users that telemetry does not name; aws-rum-web sends the same."""
+
+PROCESS_SESSION_ID = str(uuid4())
+"""The process's own session, the same in all its pipelines and in its forked children."""
 
 START = SessionStartEvent.type_
 

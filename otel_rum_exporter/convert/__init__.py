@@ -202,8 +202,7 @@ class Converter:
 
     def _entry_place(self, attributes: Attributes, origin: Origin) -> _Place:
         """Return page and domain that a server was asked for."""
-        url = text(attributes, "url.path", "http.target", "http.url", "url.full") if http.is_http(attributes) else None
-        page = urls.page_id(url, self._config.page_id_format) if url else None
+        page = pages.server_page_id(attributes, self._config.page_id_format)
         selected = self._custom_attributes.select(attributes, origin.attributes)
         return _Place(_page(page), metadata.server_domain(attributes), selected)
 

@@ -7,7 +7,7 @@ is built: records arrive out of order.
 from __future__ import annotations
 
 from otel_rum_exporter.config import PageIdFormat
-from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert import http, urls
 from otel_rum_exporter.convert.attributes import Attributes, text
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import clip, well_formed
@@ -26,3 +26,10 @@ def page_view(attributes: Attributes, page_id_format: PageIdFormat) -> PageViewE
     if page is None:
         return DropReason.INCOMPLETE
     return PageViewEvent(pageId=clip(well_formed(page), MAX_PAGE_ID))
+
+
+def server_page_id(attributes: Attributes, page_id_format: PageIdFormat) -> str | None:
+    """Return the page that a server's caller asked for, None of calls that are not HTTP."""
+    url = text(attributes, "url.path", "http.target", "http.url", "url.full") if http.is_http(attributes) else None
+    page = urls.page_id(url, page_id_format)
+    return clip(well_formed(page), MAX_PAGE_ID) if page else None

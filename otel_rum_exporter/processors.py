@@ -1,0 +1,164 @@
+"""Gives the spans of a web application the sessions of the browsers that called it, and those of its own the process's.
+
+`join_browser_sessions` sets it up; `opentelemetry-instrument` does so by itself where it set up a RUM exporter.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import threading
+import time
+import weakref
+from typing import Any
+
+import msgspec
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanKind
+
+from otel_rum_exporter import exporters
+from otel_rum_exporter.callers import TRACE_SESSIONS, CallerSession, Ignored, caller_of, was_examined
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert.metadata import server_domain
+from otel_rum_exporter.convert.pages import server_page_id
+from otel_rum_exporter.joining import SESSION_ID, USER_ID, identity
+from otel_rum_exporter.propagation import RumSessionPropagator, environment_config
+from otel_rum_exporter.session import PROCESS_SESSION_ID
+from otel_rum_exporter.stats import CauseLog
+
+_ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
+_FLUSH_TIMEOUT_MS = 30_000
+_MONITOR_ID = "aws.rum.appmonitor.id"
+
+_logger = logging.getLogger(__name__)
+_log = CauseLog(_logger, time.monotonic)
+
+_lock = threading.Lock()
+_joined: weakref.WeakSet[Any] = weakref.WeakSet()  # the providers that have a processor
+
+
+class RumSessionSpanProcessor(SpanProcessor):
+    """Stamps `session.id` and `user.id` on spans when they start. What the application set itself is left alone.
+
+    A trace that starts with a request (SERVER, CONSUMER, or any span with a remote parent) is its caller's, or
+    nobody's; one that starts in the process is the process's. Other spans have the session of their parent as it is
+    when they start.
+
+    Args:
+        config: Its `page_id_format` counts; without it the default.
+    """
+
+    def __init__(self, config: RumConfig | None = None) -> None:
+        self._config = config or RumConfig()
+        TRACE_SESSIONS.is_filled = True
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Stamp a span. Never raises."""
+        try:
+            session, user = self._identity(span, parent_context)
+            _stamp(span, session, user)
+        except Exception:  # noqa: BLE001 - starting a span must not fail
+            TRACE_SESSIONS.ignore(Ignored.UNREADABLE)
+
+    def force_flush(self, timeout_millis: int = _FLUSH_TIMEOUT_MS) -> bool:
+        """Deliver what the RUM exporters of the process have admitted.
+
+        `TracerProvider.force_flush` calls the processors in the order of their registration, so this one comes after
+        the exporter's.
+        """
+        return exporters.flush(timeout_millis)
+
+    def _identity(self, span: Span, context: Context | None) -> tuple[str | None, str | None]:
+        parent = trace.get_current_span(context)
+        is_entry = span.kind in _ENTRY_KINDS
+        if isinstance(parent, ReadableSpan):
+            known = identity(parent.attributes)
+            # what runs within a span of the process's own may still serve others
+            if not (is_entry and known[0] == PROCESS_SESSION_ID):
+                return known
+        caller = caller_of(context)
+        if caller is not None:
+            TRACE_SESSIONS.remember(span.get_span_context().trace_id, self._located(caller, span))
+            return (caller.session, caller.user) if caller.record else (None, None)
+        is_own = not is_entry and not parent.get_span_context().is_valid
+        # a resource with a session says whose process this is
+        return (PROCESS_SESSION_ID, None) if is_own and SESSION_ID not in span.resource.attributes else (None, None)
+
+    def _located(self, caller: CallerSession, span: Span) -> CallerSession:
+        """Return the caller with the page and the host that the span was asked for, as far as the cookie names none."""
+        attributes = span.attributes or {}
+        page_id, interaction = caller.page_id, caller.interaction
+        if page_id is None:
+            page_id, interaction = server_page_id(attributes, self._config.page_id_format), None
+        domain = server_domain(attributes)
+        return msgspec.structs.replace(caller, page_id=page_id, interaction=interaction, domain=domain)
+
+
+def _stamp(span: Span, session: str | None, user: str | None) -> None:
+    own = span.attributes or {}
+    if session and SESSION_ID not in own:
+        span.set_attribute(SESSION_ID, session)
+    # the user belongs to the session it was found with
+    if user and USER_ID not in own and own.get(SESSION_ID, session) == session:
+        span.set_attribute(USER_ID, user)
+
+
+def join_browser_sessions(tracer_provider: Any = None, **options: Any) -> bool:
+    """Let the application's spans and logs join the sessions of the browsers that call it.
+
+    Registers a `RumSessionSpanProcessor` and adds a `RumSessionPropagator` to the global propagators. To be called
+    after the exporter's span processor was added; a second call changes nothing. From then on items that belong to
+    nobody's session are dropped and counted, unless the option `session` is `process`.
+
+    Args:
+        tracer_provider: The SDK's provider; by default the global one.
+        **options: Options by name, such as `session_cookies=["sid"]`; as with the exporters, what is not given comes
+            from the environment.
+
+    Returns:
+        Whether there is a provider that takes processors; without one nothing changes.
+
+    Raises:
+        ConfigError: When an option was given and the configuration has problems.
+
+    Example:
+        ::
+
+            provider.add_span_processor(BatchSpanProcessor(RumSpanExporter()))
+            join_browser_sessions(provider)
+    """
+    provider = tracer_provider or trace.get_tracer_provider()
+    if not hasattr(provider, "add_span_processor"):
+        return False
+    config = RumConfig.load(options, os.environ) if options else environment_config()
+    if config.app_monitor_id is None and isinstance(monitor_id := _resource(provider).get(_MONITOR_ID), str):
+        config = dataclasses.replace(config, app_monitor_id=monitor_id)
+    with _lock:
+        if provider not in _joined:
+            _joined.add(provider)
+            provider.add_span_processor(RumSessionSpanProcessor(config))
+        present = propagate.get_global_textmap()
+        if not was_examined(present.extract({}, Context())):
+            propagate.set_global_textmap(CompositePropagator([present, RumSessionPropagator(config)]))
+    return True
+
+
+def join_when_exporting() -> None:
+    """Join browser sessions if a RUM exporter was set up; what `opentelemetry-instrument` calls at its end.
+
+    Errors: never raises, since that would end the set-up of everything else.
+    """
+    try:
+        if exporters.is_in_use():
+            join_browser_sessions()
+    except Exception as error:  # noqa: BLE001 - see above
+        cause = type(error).__name__
+        _log.say(logging.ERROR, "join", f"Spans cannot join the sessions of browsers: {cause}")
+
+
+def _resource(provider: Any) -> Any:
+    return getattr(getattr(provider, "resource", None), "attributes", {})

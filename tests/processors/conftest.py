@@ -1,0 +1,15 @@
+"""What the tests of this folder share: the process's memory of callers, new for each test."""
+
+import pytest
+
+from otel_rum_exporter import joining, processors, propagation
+from otel_rum_exporter.callers import TraceSessions
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """A memory of callers that nothing has been written to."""
+    fresh = TraceSessions()
+    for module in (joining, processors, propagation):
+        monkeypatch.setattr(module, "TRACE_SESSIONS", fresh)
+    return fresh
