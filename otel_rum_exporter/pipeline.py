@@ -33,7 +33,7 @@ from otel_rum_exporter.session import PROCESS_SESSION_ID, BatchKey, Keyed, Sessi
 from otel_rum_exporter.stats import CauseLog, Counters, Statistics, printable
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
-_SUPPRESS = "suppress_instrumentation"  # the context key that instrumentations honour
+_BOTO_LOGGERS = ("boto3.", "botocore.", "urllib3.")
 _SERVES_OTHERS = (SpanKind.SERVER, SpanKind.CONSUMER)
 _FOREVER_S = 3600.0 * 24 * 365
 
@@ -189,7 +189,7 @@ class Pipeline:
 
     def _converted(self, item: SpanItem | LogItem, convert: Callable[..., Converted]) -> Converted:
         try:
-            return DropReason.SELF_TRAFFIC if _is_suppressed(item) else convert(item)
+            return DropReason.SELF_TRAFFIC if _is_of_boto(item) else convert(item)
         except Exception as error:  # noqa: BLE001 - an item's fault must not be the application's
             cause = type(error).__name__
             self._log.say(logging.WARNING, "convert", f"An item could not be converted: {cause}: {printable(error)}")
@@ -430,16 +430,19 @@ class Pipeline:
             self._begin_in_child()
 
 
-def _is_suppressed(item: SpanItem | LogItem) -> bool:
-    """Tell whether a log record was written while telemetry was sent: botocore logs its exceptions on DEBUG."""
-    context = getattr(getattr(item, "log_record", None), "context", None)
-    return bool(context and otel_context.get_value(_SUPPRESS, context))
+def _is_of_boto(item: SpanItem | LogItem) -> bool:
+    """Tell whether a log record comes from boto3: on DEBUG it logs the exceptions of sending, which would be sent.
+
+    Batch processors clear a record's context, so that cannot tell its own requests from the application's.
+    """
+    scope = item.instrumentation_scope
+    return scope is not None and str(scope.name).startswith(_BOTO_LOGGERS) and hasattr(item, "log_record")
 
 
 @contextmanager
 def _suppressed() -> Iterator[None]:
     """Let no instrumentation make telemetry out of sending telemetry."""
-    token = otel_context.attach(otel_context.set_value(_SUPPRESS, value=True))
+    token = otel_context.attach(otel_context.set_value("suppress_instrumentation", value=True))
     try:
         yield
     finally:
