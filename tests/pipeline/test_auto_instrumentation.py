@@ -1,0 +1,218 @@
+"""`opentelemetry-instrument`, as its users run it: real processes, no code that knows of the exporter."""
+
+import json
+
+import pytest
+from rum_processes import INSTRUMENT, run
+
+pytest.importorskip("opentelemetry.distro", reason="opentelemetry-instrument configures nothing without the distro")
+
+MONITOR_ID = "11111111-2222-3333-4444-555555555555"
+
+PLAIN = {
+    "OTEL_TRACES_EXPORTER": "rum",
+    "OTEL_LOGS_EXPORTER": "rum",
+    "OTEL_METRICS_EXPORTER": "none",
+    "OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "false",
+}
+
+APP = """
+    from opentelemetry import trace
+    with trace.get_tracer("shop").start_as_current_span("work"):
+        pass
+    print("done")
+"""
+
+
+def instrumented(script, *, check=True, **environment):
+    return run(script, by=[str(INSTRUMENT)], check=check, **{**PLAIN, **environment})
+
+
+def lines(done):
+    return done.stderr.splitlines()
+
+
+def names(rum):
+    return sorted(event["details"]["name"] for event in rum.events("otel.span"))
+
+
+# nothing to send with
+
+
+def test_no_app_monitor():
+    """The whole stderr: one line that says what to set. The application is unharmed."""
+    done = instrumented(APP)
+    assert done.stdout == "done\n"
+    assert lines(done) == [
+        (
+            "No app monitor id: set OTEL_EXPORTER_RUM_APP_MONITOR_ID, or the resource attribute aws.rum.appmonitor.id. "
+            "Until then everything is dropped and counted."
+        )
+    ]
+
+
+def test_a_malformed_app_monitor():
+    """The whole stderr: one line, although both exporters found the problem."""
+    done = instrumented(APP, OTEL_EXPORTER_RUM_APP_MONITOR_ID="shop")
+    assert done.stdout == "done\n"
+    assert lines(done) == [
+        (
+            "The RUM exporter is not configured, everything is dropped and counted: "
+            "app_monitor_id (OTEL_EXPORTER_RUM_APP_MONITOR_ID): 'shop' given, "
+            "accepted: a UUID such as 12345678-1234-1234-1234-123456789012"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "line"),
+    [
+        (
+            {"OTEL_EXPORTER_RUM_REGION": "us-east-1"},
+            (
+                "2 events were dropped (unauthorized): Unable to locate credentials; "
+                "set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none"
+            ),
+        ),
+        (
+            {},
+            (
+                "2 events were dropped (not_configured): You must specify a region. "
+                "Set OTEL_EXPORTER_RUM_REGION or AWS_REGION"
+            ),
+        ),
+    ],
+    ids=["credentials", "region"],
+)
+def test_something_of_awss_is_missing(environment, line):
+    """The whole stderr: one line that says what to set; the process ends at once."""
+    named = {"OTEL_EXPORTER_RUM_APP_MONITOR_ID": MONITOR_ID, "OTEL_EXPORTER_RUM_DOMAIN": "shop.example"}
+    done = instrumented(APP, **named, **environment)
+    assert (done.stdout, lines(done)) == ("done\n", [line])
+
+
+# short lives
+
+
+ENDS = {
+    "at once": "",
+    "after a second": "import threading; threading.Event().wait(1)",
+    "sys.exit": "import sys; sys.exit(3)",
+    "uncaught exception": "raise KeyError('shop')",
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_short_life(rum, end):
+    """A script delivers its spans however it ends."""
+    environment = {**rum.environment(), "OTEL_EXPORTER_RUM_DOMAIN": "shop.example"}
+    done = instrumented(f"{APP}    {end}\n", check=False, **environment)
+    assert names(rum) == ["work"]
+    assert done.stdout == "done\n"
+    assert lines(done) == [] or "KeyError" in lines(done)[-1]
+
+
+def test_the_resource_names_the_app_monitor(rum):
+    """In OTEL_RESOURCE_ATTRIBUTES, with the service's name and version."""
+    environment = rum.environment()
+    del environment["OTEL_EXPORTER_RUM_APP_MONITOR_ID"]
+    resource = f"aws.rum.appmonitor.id={MONITOR_ID},service.name=shop,service.version=7"
+    instrumented(APP, **environment, OTEL_RESOURCE_ATTRIBUTES=resource)
+    (request,) = rum.requests()
+    assert request["app_monitor_details"] == {"id": MONITOR_ID, "name": "shop", "version": "7"}
+
+
+# an endpoint that does not answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "line"),
+    [
+        ({"hang": "before"}, None),
+        ({"status": 503}, "A request with 2 events failed and will be tried again: 503 "),
+        ({"status": 302}, "2 events were dropped (rejected): 302 "),
+        ({"status": 404}, "2 events were dropped (not_found): 404 "),
+    ],
+    ids=["hanging", "down", "redirect", "unknown monitor"],
+)
+def test_an_endpoint_that_is_wrong(rum, fault, line):
+    """The process ends within its timeout, all is counted, and one line says what went wrong."""
+    rum.set_faults(**fault)
+    environment = {"OTEL_EXPORTER_RUM_DOMAIN": "shop.example", "OTEL_EXPORTER_RUM_SHUTDOWN_TIMEOUT": "1000"}
+    done = instrumented(APP, **rum.environment(), **environment)
+    is_given_up = line is None or "tried again" in line
+    expected = ([line] if line else []) + (["2 events were not delivered before the shutdown timeout"] * is_given_up)
+    assert [said[: len(known)] for said, known in zip(lines(done), expected, strict=True)] == expected
+
+
+def test_nobody_listens(refused):
+    """The process ends within its timeout; the log says why and how much was lost."""
+    environment = {
+        "OTEL_EXPORTER_RUM_APP_MONITOR_ID": MONITOR_ID,
+        "OTEL_EXPORTER_RUM_ENDPOINT": refused,
+        "OTEL_EXPORTER_RUM_REGION": "us-east-1",
+        "OTEL_EXPORTER_RUM_AUTH": "none",
+        "OTEL_EXPORTER_RUM_DOMAIN": "shop.example",
+        "OTEL_EXPORTER_RUM_SHUTDOWN_TIMEOUT": "500",
+    }
+    done = instrumented(APP, **environment)
+    first, second = lines(done)
+    assert first.startswith("A request with 2 events failed and will be tried again: Could not connect to the endpoint")
+    assert second == "2 events were not delivered before the shutdown timeout"
+
+
+# logs of the exporter itself
+
+
+LOGGING = """
+    import json, logging, threading, warnings
+    warnings.simplefilter("ignore")
+    from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, SimpleLogRecordProcessor
+    from otel_rum_exporter import RumLogRecordExporter
+
+    seen = []
+    class Count(logging.Handler):
+        def emit(self, record):
+            seen.append(record.name)
+
+    exporter = RumLogRecordExporter(flush_interval=1, max_age=2000)
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor({processor})
+    root = logging.getLogger()
+    root.setLevel({level})
+    root.addHandler(Count())
+    root.addHandler(LoggingHandler(logging.NOTSET, provider))
+    try:
+        raise KeyError("shop")
+    except KeyError:
+        logging.getLogger("shop").exception("failed")
+    provider.force_flush()
+    flushed = exporter.force_flush(30_000)
+    provider.force_flush()
+    exporter.force_flush(1000)
+    provider.shutdown()
+    stats = exporter.stats()
+    assert stats.is_balanced
+    print(json.dumps([len(seen), stats.accepted, stats.requests, flushed]))
+"""
+
+
+@pytest.mark.parametrize("level", ["logging.WARNING", "logging.DEBUG"])
+@pytest.mark.parametrize(
+    "processor",
+    ["BatchLogRecordProcessor(exporter, schedule_delay_millis=5)", "SimpleLogRecordProcessor(exporter)"],
+    ids=["batch", "simple"],
+)
+def test_no_feedback_loop(refused, level, processor):
+    """With a handler on the root logger, what the exporter and its libraries log does not become telemetry."""
+    environment = {
+        "OTEL_EXPORTER_RUM_APP_MONITOR_ID": MONITOR_ID,
+        "OTEL_EXPORTER_RUM_ENDPOINT": refused,
+        "OTEL_EXPORTER_RUM_REGION": "us-east-1",
+        "OTEL_EXPORTER_RUM_AUTH": "none",
+    }
+    done = run(LOGGING.replace("{processor}", processor).replace("{level}", level), **environment)
+    records, accepted, requests, flushed = json.loads(done.stdout)
+    assert (accepted, flushed) == (2, False)  # the session's start, and the application's own exception
+    assert (requests < 20, records < 2000) == (True, True)
