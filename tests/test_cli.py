@@ -147,7 +147,6 @@ def test_several_files_are_one_visit(endpoint):
     assert all(re.fullmatch(r"\d+ (items?|events?) dropped: \w+", line) for line in problems)
     assert [event["timestamp"] for event in events] == sorted(event["timestamp"] for event in events)
     assert {event["sessionId"] for event in events} == {"be2a8377-2cce-be7c-748f-40dfd3e5bc0b"}
-    # an error on the cart page, whose record stands after it in none of the files
     assert {e["metadata"]["pageId"] for e in events if e["type"].endswith("js_error_event")} == {"/cart"}
 
 
