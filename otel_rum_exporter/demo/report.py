@@ -21,7 +21,7 @@ _RATING_STYLES = {"good": "green", "needs improvement": "yellow", "poor": "red"}
 _MEANINGS = {
     "unmapped": "CloudWatch RUM has nothing that these could become",
     "filtered": "left out by the options, here what browsers wrote to their console",
-    "no_session": "spans that say of no session: the shop's call to itself, and that call's answer",
+    "no_session": "spans that name no session, here of the shop's call to itself",
     "sent again": "the endpoint answered 503 to the first requests, on purpose",
     "duplicate": "reported before, or replaced by a later report",
 }
