@@ -13,6 +13,7 @@ from itertools import count
 from msgspec import Struct, field
 
 from otel_rum_exporter.convert.conversion import Draft
+from otel_rum_exporter.encoding import wire_bytes
 from otel_rum_exporter.events import PageViewEvent
 from otel_rum_exporter.session import BatchKey, Keyed
 
@@ -203,7 +204,4 @@ def size_of(draft: Draft) -> int:
     """Return what an event adds to a request body. Units: bytes, metadata estimated."""
     details = draft.details
     text = details.pageId if isinstance(details, PageViewEvent) else details
-    quotes = text.count('"') + text.count("\\")
-    # botocore escapes all but ASCII: six bytes for what has at least two in UTF-8
-    length = len(text) if text.isascii() else 3 * len(text.encode())
-    return _ENVELOPE_BYTES + length + quotes + sum(len(name) + 64 for name in draft.attributes)
+    return _ENVELOPE_BYTES + wire_bytes(text) + sum(len(name) + 64 for name in draft.attributes)

@@ -18,18 +18,27 @@ _SHORTEST = 32
 _MAX_DEPTH = 64
 
 
-def _plain(value: Any) -> Any:
-    """Return what Django's SafeString, numpy.float64 and their like extend; msgspec takes only the types themselves."""
+
+def plain(value: Any) -> Any:
+    """Return a str, int or float as itself, not as Django's SafeString, numpy.float64 and their like.
+
+    Msgspec takes only the types themselves, and what a subclass does when asked for its text is its own affair.
+    """
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, float):
         return float.__float__(value)
-    if isinstance(value, int):
-        return int.__int__(value)
-    raise TypeError(f"{type(value).__name__} is not for JSON")
+    return int.__int__(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_plain)
+def _plain_or_refused(value: Any) -> Any:
+    known = plain(value)
+    if known is value:
+        raise TypeError(f"{type(value).__name__} is not for JSON")
+    return known
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain_or_refused)
 
 
 def encode(value: Any) -> str:
@@ -41,10 +50,10 @@ def encode(value: Any) -> str:
     try:
         encoded = _encoder.encode(value)
     except UnicodeEncodeError:
-        encoded = _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain)))
+        encoded = _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain_or_refused)))
     # msgspec writes None, NaN and infinity as null; the word is rare enough to look closer only then
     if b"null" in encoded:
-        encoded = _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain)))
+        encoded = _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain_or_refused)))
     return encoded.decode()
 
 
@@ -83,10 +92,8 @@ def utf8_bytes(text: str) -> int:
 
 
 def wire_bytes(text: str) -> int:
-    """Return the size of the text as a JSON string in botocore's request body, which escapes all but ASCII."""
-    if text.isascii():
-        return len(text) + 2 + text.count('"') + text.count("\\")
-    return len(json.dumps(text))
+    """Return the size of JSON text as a string in a request body: quotes and backslashes have one before them."""
+    return utf8_bytes(text) + 2 + text.count('"') + text.count("\\")
 
 
 def shrink(details: str, max_bytes: int) -> str | None:

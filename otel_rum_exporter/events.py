@@ -419,7 +419,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     events: tuple[RumEvent, ...]
 
     def request(self) -> dict[str, Any]:
-        """Return the parameters of PutRumEvents."""
+        """Return the parameters of PutRumEvents. Shape: its events are structs, which msgspec writes as they are."""
         monitor = self.monitor
         details = {"id": monitor.id, "version": monitor.version}
         if monitor.name:
@@ -429,16 +429,7 @@ class Batch(Struct, frozen=True, kw_only=True):
             "BatchId": self.batch_id,
             "AppMonitorDetails": details,
             "UserDetails": {"sessionId": self.session_id, "userId": self.user_id},
-            "RumEvents": [
-                {
-                    "id": event.id,
-                    "timestamp": event.timestamp,
-                    "type": event.type,
-                    "details": event.details,
-                    "metadata": event.metadata,
-                }
-                for event in self.events
-            ],
+            "RumEvents": self.events,
         }
         if self.session_metadata is not None:
             parameters["SessionMetadata"] = self.session_metadata

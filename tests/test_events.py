@@ -385,6 +385,6 @@ def test_request(monitor, session_metadata, expected):
         "Id": "m",
         "BatchId": "b",
         "UserDetails": {"sessionId": "s", "userId": "u"},
-        "RumEvents": [{"id": "e", "timestamp": 1.5, "type": "t", "details": "{}", "metadata": "{}"}],
+        "RumEvents": (EVENT,),
         **expected,
     }
