@@ -10,7 +10,7 @@ _OF_THE_DEMO = ("flask", "requests", "opentelemetry.")
 def main() -> None:
     """Run the command line."""
     try:
-        from otel_rum_exporter.cli_commands import commands  # noqa: PLC0415 - needs the extra `server`
+        from otel_rum_exporter.commands import commands  # noqa: PLC0415 - needs the extra `server`
 
         commands(prog_name="otel-rum-exporter")
     except ModuleNotFoundError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from otel_rum_exporter import RumLogRecordExporter, RumSpanExporter, otlp
-from otel_rum_exporter.cli_convert import requests
+from otel_rum_exporter.commands.convert_files import requests
 from otel_rum_exporter.testing import APP_MONITOR_ID, LocalRum
 
 PROGRAM = str(Path(sys.executable).with_name("otel-rum-exporter"))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from otel_rum_exporter.cli_offline import Offline
+from otel_rum_exporter.commands.offline import Offline
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import Batch

@@ -84,7 +84,7 @@ def local(  # noqa: PLR0913 - one argument per option
     It takes PutRumEvents requests, from this exporter, from boto3 or from aws-rum-web in a browser, checks them as
     AWS does, keeps the events, and shows them as JSON. Prints which variables send an application's telemetry to it.
     """
-    from otel_rum_exporter.cli_local import serve  # noqa: PLC0415 - the other commands need no server
+    from otel_rum_exporter.commands.serve_local import serve  # noqa: PLC0415 - the other commands need no server
 
     settings = Settings(
         host=host,
@@ -122,6 +122,6 @@ def convert(files: tuple[str, ...], app_monitor_id: str | None) -> None:
     Example:
       otel-rum-exporter convert traces.jsonl | jq 'select(.type | endswith("js_error_event"))'
     """  # noqa: D301 - as above
-    from otel_rum_exporter.cli_convert import convert_files  # noqa: PLC0415 - as above
+    from otel_rum_exporter.commands.convert_files import convert_files  # noqa: PLC0415 - as above
 
     sys.exit(convert_files(files, app_monitor_id))
