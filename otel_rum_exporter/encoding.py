@@ -74,6 +74,7 @@ def _keeps(value: Any, depth: int) -> bool:
 
 def well_formed(text: str) -> str:
     """Return the text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    text = str.__str__(text)
     try:
         text.encode()
     except UnicodeEncodeError:

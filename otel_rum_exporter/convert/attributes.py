@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 
 from msgspec import UNSET, UnsetType
 
-from otel_rum_exporter.encoding import clip, well_formed
+from otel_rum_exporter.encoding import clip, plain, well_formed
 from otel_rum_exporter.events import MAX_EVENT_BYTES
 
 MAX_TEXT = MAX_EVENT_BYTES
@@ -37,7 +37,7 @@ Attributes = Mapping[str, Any]
 def text(attributes: Attributes, *names: str) -> str | None:
     """Return the first non-empty string under these names, cut to what an event can hold."""
     for name in names:
-        value = attributes.get(name)
+        value = plain(attributes.get(name))
         if isinstance(value, str) and value:
             return clip(value, MAX_TEXT)
     return None
@@ -46,7 +46,7 @@ def text(attributes: Attributes, *names: str) -> str | None:
 def number(attributes: Attributes, *names: str) -> float | int | None:
     """Return the first number under these names that JavaScript could hold. A bool is not one, nor is a numeral."""
     for name in names:
-        value = attributes.get(name)
+        value = plain(attributes.get(name))
         if is_number(value):
             return value
     return None
@@ -62,7 +62,7 @@ def is_number(value: Any) -> TypeGuard[float | int]:
 def integer(attributes: Attributes, *names: str) -> int | None:
     """Return the first integer under these names; older Swift instrumentation sends numerals as strings."""
     for name in names:
-        value = attributes.get(name)
+        value = plain(attributes.get(name))
         if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value[:18])
         if is_number(value) and abs(value) <= _MAX_INTEGER:
@@ -94,6 +94,7 @@ def jsonable(value: Any) -> Any:
 
 
 def _jsonable(value: Any, depth: int, budget: Counter[str]) -> Any:
+    value = plain(value)
     budget["left"] -= 1
     if budget["left"] < 0:
         return None

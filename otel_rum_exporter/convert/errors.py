@@ -12,7 +12,7 @@ from otel_rum_exporter.config import RumConfig, UrlQuery
 from otel_rum_exporter.convert import urls
 from otel_rum_exporter.convert.attributes import Attributes, integer, or_unset, text
 from otel_rum_exporter.convert.conversion import Once
-from otel_rum_exporter.encoding import well_formed
+from otel_rum_exporter.encoding import plain, well_formed
 from otel_rum_exporter.events import JsErrorEvent
 
 _CUT = "..."
@@ -25,8 +25,7 @@ _SAME_S = 1_000_000_000  # ns between an exception's reports by spans and logs t
 _PYTHON = re.compile(r'^[ |]*File "(?P<file>[^"\n]+)", line (?P<line>\d{1,9})', re.MULTILINE)
 # Chrome: `at fn (URL:L:C)`, `at URL:L:C`; Firefox and Safari: `fn@URL:L:C`. Read from the right: URLs hold colons.
 _JAVASCRIPT = re.compile(
-    r"^\s*(?:at .*?\(|at (?:async )?|[^\n@]*@)(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})\)?$",
-    re.MULTILINE,
+    r"(?:at .*?\(|at (?:async )?|[^@]*@)(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})\)?"
 )
 
 
@@ -55,7 +54,7 @@ def innermost_frame(stack: str) -> Frame | None:
         last = frames[-1]
         return Frame(last["file"], int(last["line"]), None)
     for line in stack[:_MAX_PARSED].splitlines():
-        frame = _JAVASCRIPT.match(line)
+        frame = _JAVASCRIPT.fullmatch(line.strip())
         if frame and not frame["file"].endswith("<anonymous>") and frame["file"] != "native":
             return Frame(frame["file"], int(frame["line"]), int(frame["column"]))
     return None
@@ -88,7 +87,7 @@ def js_error(
 
     Source: aws-rum-web 3.2 for what stands in for a missing type or message.
     """
-    stack = attributes.get("exception.stacktrace")
+    stack = plain(attributes.get("exception.stacktrace"))
     stack = stack if isinstance(stack, str) else ""
     kind = text(attributes, "exception.type")
     message = text(attributes, "exception.message") or _without_prefix(description, kind)

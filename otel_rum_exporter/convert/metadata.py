@@ -17,7 +17,7 @@ from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import urls
 from otel_rum_exporter.convert.attributes import Attributes, flag, or_unset, text
 from otel_rum_exporter.convert.conversion import CustomAttributes, Origin
-from otel_rum_exporter.encoding import clip, well_formed
+from otel_rum_exporter.encoding import clip, plain, well_formed
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client
 from otel_rum_exporter.items import ResourceItem, ScopeItem
 
@@ -161,6 +161,7 @@ def _add(selected: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _custom_value(value: Any) -> str | float | int | bool | None:
+    value = plain(value)
     if isinstance(value, str):
         return well_formed(value) if len(value) <= MAX_STRING else None
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MAX_INTEGER:

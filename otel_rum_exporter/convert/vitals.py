@@ -14,7 +14,7 @@ import msgspec
 from otel_rum_exporter.convert.attributes import Attributes, is_number, number, text
 from otel_rum_exporter.convert.conversion import Once
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.encoding import clip
+from otel_rum_exporter.encoding import clip, plain
 from otel_rum_exporter.events import (
     CumulativeLayoutShiftAttribution,
     CumulativeLayoutShiftEvent,
@@ -93,7 +93,7 @@ def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any]) ->
     members = {_RENAMED.get(name, name): value for name, value in body.items()}
     attribution = {}
     for field in msgspec.structs.fields(attribution_type):
-        value = members.get(field.name)
+        value = plain(members.get(field.name))
         if field.name in _NOT_COPIED or not (is_number(value) or isinstance(value, str)):
             continue
         try:
