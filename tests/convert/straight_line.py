@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 
+import msgspec
+
 from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.batching import Batches
 from otel_rum_exporter.config import RumConfig
@@ -58,7 +60,7 @@ class StraightLine:
             if assembled.left:
                 self._batches.give_back(assembled.left)
             if assembled.batch is not None:
-                requests.append(assembled.batch.request())
+                requests.append(msgspec.to_builtins(assembled.batch.request()))
             self._batches.release(key.session_id)
         return requests
 

@@ -1,0 +1,207 @@
+"""URLs: the page they name, their host, and what of them is shown."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_rum_exporter.convert import urls
+
+S = "https://shop.example"
+R = "REDACTED"
+
+# url, page id by path, host, redacted (None: as it is)
+CORPUS = [
+    (S, "/", "shop.example", None),
+    (S + "/", "/", "shop.example", None),
+    (S + "/shop", "/shop", "shop.example", None),
+    (S + "/shop/", "/shop/", "shop.example", None),
+    (S + "?q=1", "/", "shop.example", None),
+    (S + "#top", "/", "shop.example", None),
+    (S + "/a?x=1&y=2#z", "/a", "shop.example", None),
+    (S + "/b%C3%BCcher/%2F", "/b%C3%BCcher/%2F", "shop.example", None),
+    (S + "/bücher", "/bücher", "shop.example", None),
+    (S + "/a;v=1/b", "/a;v=1/b", "shop.example", None),
+    (S + "//double//slash", "//double//slash", "shop.example", None),
+    (S + "/a b", "/a b", "shop.example", None),
+    (S + ":8443/a", "/a", "shop.example", None),
+    ("http://SHOP.Example/A", "/A", "shop.example", None),
+    ("http://127.0.0.1:8899/a", "/a", "127.0.0.1", None),
+    ("http://[2001:db8::7]/a", "/a", "2001:db8::7", None),
+    ("http://[2001:db8::7]:8080/a", "/a", "2001:db8::7", None),
+    ("http://localhost", "/", "localhost", None),
+    ("https://xn--bcher-kva.example/a", "/a", "xn--bcher-kva.example", None),
+    ("https://bücher.example/a", "/a", "bücher.example", None),
+    # userinfo
+    ("https://jo@shop.example/a", "/a", "shop.example", S + "/a"),
+    ("https://jo:pw@shop.example/a", "/a", "shop.example", S + "/a"),
+    ("https://jo:p@w@shop.example:8443/a", "/a", "shop.example", S + ":8443/a"),
+    ("https://:pw@shop.example", "/", "shop.example", S),
+    ("//jo:pw@shop.example/a", "/a", None, "//shop.example/a"),
+    ("http://jo:pw@[2001:db8::7]:80/a", "/a", "2001:db8::7", "http://[2001:db8::7]:80/a"),
+    ("ftp://jo:pw@files.example/a", "/a", None, "ftp://files.example/a"),
+    # secrets in the query
+    (S + "/a?token=s3cret", "/a", "shop.example", S + f"/a?token={R}"),
+    (S + "/a?page=2&token=s3cret&x=1", "/a", "shop.example", S + f"/a?page=2&token={R}&x=1"),
+    (S + "/a?page=2;token=s3cret", "/a", "shop.example", S + f"/a?page=2;token={R}"),
+    (S + "/a?access_token=x&refresh-token=y", "/a", "shop.example", S + f"/a?access_token={R}&refresh-token={R}"),
+    (S + "/a?X-Amz-Signature=x&X-Amz-Date=y", "/a", "shop.example", S + f"/a?X-Amz-Signature={R}&X-Amz-Date=y"),
+    (S + "/a?X-Amz-Credential=x&sig=y", "/a", "shop.example", S + f"/a?X-Amz-Credential={R}&sig={R}"),
+    (S + "/a?apiKey=x&api_key=y&API-KEY=z", "/a", "shop.example", S + f"/a?apiKey={R}&api_key={R}&API-KEY={R}"),
+    (S + "/a?password=x&passwd=y&pwd=z", "/a", "shop.example", S + f"/a?password={R}&passwd={R}&pwd={R}"),
+    (S + "/a?user[password]=x", "/a", "shop.example", S + f"/a?user[password]={R}"),
+    (S + "/a?code=x&state=y", "/a", "shop.example", S + f"/a?code={R}&state=y"),
+    (S + "/a?key=x&keyboard=y", "/a", "shop.example", S + f"/a?key={R}&keyboard=y"),
+    (S + "/a?sessionid=x", "/a", "shop.example", S + f"/a?sessionid={R}"),
+    (S + "/a?otp=123456", "/a", "shop.example", S + f"/a?otp={R}"),
+    (S + "/a?token=", "/a", "shop.example", None),
+    (S + "/a?token", "/a", "shop.example", None),
+    (S + "/a?=x", "/a", "shop.example", None),
+    (S + "/a?x=a=b", "/a", "shop.example", None),
+    (S + "/a?token=a=b", "/a", "shop.example", S + f"/a?token={R}"),
+    (S + "/a?x=eyJh.eyJi.c2ln", "/a", "shop.example", S + f"/a?x={R}"),
+    (S + "/a?x=eyJh", "/a", "shop.example", None),
+    # and in the fragment
+    (S + "/a#access_token=x&state=y", "/a", "shop.example", S + f"/a#access_token={R}&state=y"),
+    (S + "/a#/reset?token=x", "/a", "shop.example", S + f"/a#/reset?token={R}"),
+    (S + "/a#section=2", "/a", "shop.example", None),
+    # paths without a host
+    ("/api/items?token=x", "/api/items", None, f"/api/items?token={R}"),
+    ("/", "/", None, None),
+    ("shop/cart", "shop/cart", None, None),
+    ("?page=2", "/", None, None),
+    ("#top", "/", None, None),
+    # other schemes
+    ("file:///C:/index.html?token=x", "/C:/index.html", None, f"file:///C:/index.html?token={R}"),
+    ("file:///srv/app/index.html", "/srv/app/index.html", None, None),
+    ("data:text/html,<h1>hi</h1>", "text/html,<h1>hi</h1>", None, None),
+    ("chrome-extension://abcdef/popup.html", "/popup.html", None, None),
+    ("about:blank", "blank", None, None),
+    ("blob:https://shop.example/1-2-3", "https://shop.example/1-2-3", None, None),
+    ("javascript:void(0)", "void(0)", None, None),
+    ("ws://shop.example/live", "/live", None, None),
+    ("capacitor://localhost/app", "/app", None, None),
+    # broken
+    ("http://[broken/a?token=x", None, None, "http://[broken/a"),
+    ("http://jo:pw@[broken/a?token=x", None, None, "http://[broken/a"),
+    ("http://shop.example:99999/a?x=1", None, None, "http://shop.example:99999/a"),
+    ("http://jo:pw@shop.example:port/a#b", None, None, "http://shop.example:port/a"),
+    ("http://", "/", None, None),
+    ("http:///a", "/a", None, None),
+    ("://", "://", None, None),
+    ("   ", "/", None, None),
+    ("http://" + "a" * 254 + "/x", "/x", None, None),
+    ("http://" + "a" * 253 + "/x", "/x", "a" * 253, None),
+    ("http://shop.example/\ud800", "/\ud800", "shop.example", None),
+]
+_IDS = [ascii(url)[1:61] for url, *_ in CORPUS]
+
+
+def test_the_corpus_is_one():
+    """No URL twice."""
+    assert len({url for url, *_ in CORPUS}) == len(CORPUS) >= 60
+
+
+@pytest.mark.parametrize(("url", "page", "host", "shown"), CORPUS, ids=_IDS)
+def test_url(url, page, host, shown):
+    """The page, never with its query; the host of web addresses; no userinfo and no secret."""
+    assert urls.page_id(url, "path") == page
+    assert urls.host(url) == host
+    assert urls.redact(url, "redact") == (url if shown is None else shown)
+    assert urls.redact(urls.redact(url, "redact"), "redact") == urls.redact(url, "redact")
+
+
+@pytest.mark.parametrize(("url", "page", "host", "shown"), CORPUS, ids=_IDS)
+@pytest.mark.parametrize("url_query", ["keep", "drop"])
+def test_url_query(url, page, host, shown, url_query):
+    """keep and drop leave no userinfo either, and drop no query."""
+    del page, host, shown
+    text = urls.redact(url, url_query)
+    assert "pw@" not in text
+    assert "jo:" not in text
+    if url_query == "drop":
+        assert "?" not in text
+        assert "#" not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "by_hash", "by_both"),
+    [
+        (S + "/app#/cart", "#/cart", "/app#/cart"),
+        (S + "/app?x=1#/cart?y=2", "#/cart?y=2", "/app#/cart?y=2"),
+        (S + "/app", "/app", "/app"),
+        (S + "#", "/", "/"),
+        (None, None, None),
+        ("", None, None),
+    ],
+)
+def test_page_id_formats(url, by_hash, by_both):
+    """The fragment keeps its #; a page always has an id."""
+    assert urls.page_id(url, "hash") == by_hash
+    assert urls.page_id(url, "path_and_hash") == by_both
+
+
+@pytest.mark.parametrize(
+    ("authority", "host"),
+    [
+        ("shop.example", "shop.example"),
+        ("shop.example:8443", "shop.example"),
+        ("jo@shop.example", "shop.example"),
+        ("SHOP.example", "shop.example"),
+        ("[2001:db8::7]:80", "2001:db8::7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("::1", "::1"),
+        ("0.0.0.0", None),  # noqa: S104 - nobody listens
+        ("0.0.0.0:8000", None),
+        ("::", None),
+        ("[::]:8000", None),
+        (":8000", None),
+        ("", None),
+        (None, None),
+        ("shop.example:port", None),
+        ("[broken", None),
+        ("a" * 254, None),
+    ],
+)
+def test_bare_host(authority, host):
+    """The host of host:port, never an address that servers bind to."""
+    assert urls.bare_host(authority) == host
+
+
+@pytest.mark.parametrize(
+    ("url", "is_self"),
+    [
+        ("https://dataplane.rum.eu-central-1.amazonaws.com/appmonitors/11111111-2222-4333-8444-555555555555", True),
+        ("http://127.0.0.1:8080/appmonitors/11111111-2222-4333-8444-555555555555/?x=1", True),
+        ("https://shop.example/appmonitors/list", False),
+        ("https://shop.example/appmonitors/11111111-2222-4333-8444-555555555555/charts", False),
+        ("http://collector:4318/v1/traces", True),
+        ("http://collector:4318/v1/logs/", True),
+        ("/v1/metrics", True),
+        ("https://shop.example/v1/orders", False),
+        ("https://cognito-identity.eu-central-1.amazonaws.com/", True),
+        ("https://sts.amazonaws.com/", True),
+        ("https://sts.eu-central-1.amazonaws.com", True),
+        ("https://sts.cn-north-1.amazonaws.com.cn/", True),
+        ("https://sts.amazonaws.com.shop.example/", False),
+        ("https://s3.amazonaws.com/", False),
+        ("http://[broken", False),
+        (None, False),
+    ],
+)
+def test_self_traffic(url, is_self):
+    """Telemetry on its way, and the credentials for it."""
+    assert urls.is_self_traffic(url) is is_self
+
+
+@given(st.text(st.characters()) | st.from_regex(r"[a-z]{0,6}:?//[^ ]{0,30}\?[^ ]{0,30}#?.{0,10}"))
+def test_any_text_is_some_url(url):
+    """Whatever stands where a URL should be."""
+    for url_query in ("redact", "keep", "drop"):
+        shown = urls.redact(url, url_query)
+        assert len(shown) <= len(url) + len(R) * (url.count("&") + url.count(";") + 2)
+    for page_id_format in ("path", "hash", "path_and_hash"):
+        page = urls.page_id(url, page_id_format)
+        assert page is None or page
+    urls.host(url)
+    urls.bare_host(url)
+    urls.is_self_traffic(url)

@@ -1,0 +1,414 @@
+"""Whose an event is, and what is remembered of each session."""
+
+import hashlib
+import hmac
+import random
+import re
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert.conversion import Conversion, Draft, Once, Origin
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client, PageViewEvent
+from otel_rum_exporter.session import (
+    NOBODY,
+    START,
+    Sessions,
+    SessionView,
+    Timeline,
+    Visit,
+    is_sampled,
+    session_uuid,
+    user_uuid,
+)
+
+MONITOR = AppMonitor("11111111-2222-4333-8444-555555555555")
+OTHER_MONITOR = "99999999-2222-4333-8444-555555555555"
+PROCESS = "99999999-8888-4777-8666-555555555555"
+SESSION = "0b5c8d9e-1f2a-4b3c-8d4e-5f6a7b8c9d0e"
+FORM = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+S = 10**9
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param(SESSION, SESSION, id="UUID"),
+        pytest.param(SESSION.upper(), SESSION.upper(), id="UUID of iOS, in upper case"),
+        pytest.param(SESSION.replace("-", ""), SESSION, id="32 hex digits"),
+        pytest.param("{" + SESSION + "}", SESSION, id="braces"),
+        pytest.param("urn:uuid:" + SESSION, SESSION, id="urn"),
+        pytest.param("URN:UUID:" + SESSION.replace("-", ""), SESSION, id="urn of 32 hex digits"),
+        pytest.param(NOBODY, NOBODY, id="NIL"),
+    ],
+)
+def test_known_ids(raw, expected):
+    """What already is a UUID is kept, in any dress, for sessions and users alike."""
+    assert session_uuid(raw, MONITOR.id) == expected
+    assert user_uuid(raw, MONITOR.id, None) == expected
+    assert user_uuid(raw, MONITOR.id, "pepper") == expected
+
+
+OTHERS = [
+    "sess-not-a-uuid-42",
+    "jo@shop.example",
+    "7",
+    " " + SESSION,
+    SESSION + "\n",
+    SESSION[:-1],
+    SESSION.replace("-", "")[:-1] + "g",
+    SESSION.replace("-", "_"),
+    SESSION.replace("-", "").upper(),
+    "{" + SESSION,
+    "urn:uuid:",
+    "{}",
+    "zażółć 🛒",
+    "\ud800",
+    "x" * 100_000,
+    "٣" * 32,
+]
+
+
+@pytest.mark.parametrize("raw", OTHERS, ids=lambda raw: ascii(raw)[:40])
+def test_other_ids(raw):
+    """Any other string is hashed with the app monitor's id: the same everywhere, another one for another monitor."""
+    ids = {
+        session_uuid(raw, MONITOR.id),
+        session_uuid(raw, OTHER_MONITOR),
+        user_uuid(raw, MONITOR.id, None),
+        user_uuid(raw, OTHER_MONITOR, None),
+        user_uuid(raw, MONITOR.id, "pepper"),
+        user_uuid(raw, MONITOR.id, "salt"),
+    }
+    assert len(ids) == 6
+    assert all(FORM.fullmatch(each) for each in ids)
+
+
+def test_hashes_are_those_of_the_mapping():
+    """Other processes and languages must come to the same ids."""
+    monitor = UUID(MONITOR.id)
+    assert session_uuid("cookie", MONITOR.id) == str(uuid5(monitor, "session:cookie"))
+    assert user_uuid("jo@shop.example", MONITOR.id, None) == str(uuid5(monitor, "user:jo@shop.example"))
+    keyed = user_uuid("jo@shop.example", MONITOR.id, "pepper").replace("-", "")
+    digest = hmac.digest(b"pepper", b"jo@shop.example", "sha256").hex()
+    # but for the digits that name the UUID's version and variant
+    assert (keyed[:12], keyed[13:16], keyed[17:]) == (digest[:12], digest[13:16], digest[17:32])
+
+
+@given(st.text(st.characters(), min_size=1))
+def test_any_id_has_the_form_of_the_api(raw):
+    """8-4-4-4-12 hex digits, whatever the raw id."""
+    assert FORM.fullmatch(session_uuid(raw, MONITOR.id))
+    assert FORM.fullmatch(user_uuid(raw, MONITOR.id, "pepper"))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 0.25, 0.5, 0.9, 1.0])
+def test_sampling_keeps_its_share(rate):
+    """Of many sessions the share that is asked for, give or take four standard deviations."""
+    number = 20_000
+    kept = sum(is_sampled(session_uuid(f"session {i}", MONITOR.id), rate) for i in range(number))
+    assert abs(kept - number * rate) <= 4 * (number * rate * (1 - rate)) ** 0.5
+
+
+def test_sampling_is_the_mappings():
+    """Every worker agrees, and a higher rate keeps what a lower one keeps."""
+    for i in range(500):
+        session_id = session_uuid(f"session {i}", MONITOR.id)
+        share = int.from_bytes(hashlib.sha256(session_id.encode()).digest()[:8], "big") / 2**64
+        assert [is_sampled(session_id, rate / 10) for rate in range(11)] == [
+            share < rate / 10 or rate == 10 for rate in range(11)
+        ]
+
+
+# the pages of a session
+
+
+def told(timeline):
+    return [(place.visit, place.interaction, place.parent) for place in timeline.places]
+
+
+def timeline_of(visits):
+    timeline = Timeline()
+    for visit in visits:
+        timeline.add(visit)
+    return timeline
+
+
+visit_lists = st.lists(st.builds(Visit, st.integers(0, 30), st.sampled_from(["/a", "/b", "/c"])), max_size=40)
+
+
+@given(visit_lists, st.randoms())
+def test_timeline_does_not_depend_on_the_order_of_arrival(visits, random_):
+    """The same visits in any order are the same pages."""
+    shuffled = list(visits)
+    random_.shuffle(shuffled)
+    assert told(timeline_of(shuffled)) == told(timeline_of(visits))
+
+
+@given(visit_lists)
+def test_timeline_counts_changes(visits):
+    """Numbers go up by one, each page has the one before it as parent, and no page follows itself."""
+    places = timeline_of(visits).places
+    assert [place.interaction for place in places] == list(range(len(places)))
+    assert [place.parent for place in places] == [None, *(place.visit for place in places)][: len(places)]
+    assert all(place.parent is None or place.parent.page_id != place.visit.page_id for place in places)
+    assert [place.visit for place in places] == sorted(place.visit for place in places)
+
+
+def test_timeline_forgets_but_goes_on_counting():
+    """Of a long session the latest pages are kept, and their numbers stay what they were."""
+    timeline = timeline_of(Visit(i, f"/{i}") for i in range(200))
+    assert len(timeline.places) == 64
+    assert [place.interaction for place in timeline.places] == list(range(136, 200))
+    timeline.add(Visit(200, "/199"))
+    assert timeline.places[-1].interaction == 199
+
+
+def test_timeline_forgets_repeats_without_counting_them():
+    """Visits of the same page are no pages."""
+    timeline = timeline_of([Visit(i, "/same") for i in range(200)] + [Visit(200, "/next")])
+    assert [place.interaction for place in timeline.places] == [0, 1]
+
+
+PLACES = timeline_of([Visit(10, "/a"), Visit(20, "/b"), Visit(20, "/c")]).places
+
+
+@pytest.mark.parametrize(("time_ns", "page"), [(0, "/a"), (10, "/a"), (19, "/a"), (20, "/c"), (99, "/c")], ids=str)
+def test_place_at(time_ns, page):
+    """The page that was current; before the first page's record, that page."""
+    assert SessionView(PLACES).place_at(time_ns).visit.page_id == page
+
+
+def test_places_of_nothing():
+    """A session without a page has no place."""
+    assert SessionView().place_at(5) is None
+    assert SessionView().place_of(Visit(10, "/a")) is None
+    assert SessionView(PLACES).place_of(Visit(20, "/b")).interaction == 1
+    assert SessionView(PLACES).place_of(Visit(11, "/a")) is None
+
+
+def test_a_view_does_not_change():
+    """What a batch reads without a lock stays as it was."""
+    timeline = timeline_of([Visit(1, "/a")])
+    before = timeline.places
+    timeline.add(Visit(2, "/b"))
+    assert (len(before), len(timeline.places)) == (1, 2)
+
+
+# admission
+
+BROWSER = Origin(MONITOR, is_client=True, client=NO_CLIENT)
+SERVER = Origin(MONITOR, is_client=False, client=NO_CLIENT)
+
+
+def draft(time_s=0.0, once=None, details="{}", kind="t", **members):
+    return Draft(id=f"{kind}-{time_s}", time_ns=round(time_s * S), type=kind, details=details, once=once, **members)
+
+
+def page(time_s, page_id, **members):
+    return draft(time_s, details=PageViewEvent(pageId=page_id), kind=PageViewEvent.type_, **members)
+
+
+def conversion(*drafts, session=SESSION, user=None, origin=BROWSER):
+    return Conversion(session=session, user=user, origin=origin, events=list(drafts) or [draft()])
+
+
+def sessions(**options):
+    return Sessions(RumConfig(**options), PROCESS)
+
+
+def admitted(known, *conversions, now=0.0):
+    """The types of the events of each conversion, or why there are none."""
+    outcomes = [known.admit(each, MONITOR, now) for each in conversions]
+    return [[keyed.draft.type for keyed in each] if isinstance(each, list) else each for each in outcomes]
+
+
+@pytest.mark.parametrize(
+    ("option", "conversions", "expected"),
+    [
+        pytest.param("first_seen", [conversion(), conversion()], [[START, "t"], ["t"]], id="once"),
+        pytest.param("first_seen", [conversion(origin=SERVER), conversion()], [["t"], [START, "t"]], id="not servers"),
+        pytest.param("first_seen", [conversion(session=None, origin=SERVER)], [[START, "t"]], id="the process's own"),
+        pytest.param("first_seen", [conversion(draft(kind=START))], [[START]], id="explicit"),
+        pytest.param(
+            "first_seen", [conversion(), conversion(draft(kind=START))], [[START, "t"], DropReason.DUPLICATE], id="late"
+        ),
+        pytest.param("from_events", [conversion(), conversion(draft(kind=START))], [["t"], [START]], id="from events"),
+        pytest.param("from_events", [conversion(draft(kind=START), origin=SERVER)], [[START]], id="a server's word"),
+        pytest.param("off", [conversion(), conversion(draft(kind=START))], [["t"], DropReason.DUPLICATE], id="off"),
+    ],
+)
+def test_session_start(option, conversions, expected):
+    """A session starts once, with the first item of its own user, or of the process's session."""
+    assert admitted(sessions(session_start=option), *conversions) == expected
+
+
+def test_session_start_event():
+    """It is placed at the earliest event, has the same id in every process, and is no repeat of anything."""
+    once = Once("x")
+    starts = []
+    for _ in range(2):
+        keyed = sessions().admit(conversion(draft(7, once=once), draft(3, once=Once("y"))), MONITOR, 0.0)
+        starts.append(keyed[0].draft)
+        assert [each.draft.time_ns for each in keyed] == [3 * S, 7 * S, 3 * S]
+    assert starts[0] == starts[1]
+    assert (starts[0].details, starts[0].once) == ('{"version":"1.0.0"}', None)
+    assert FORM.fullmatch(starts[0].id)
+    other = sessions().admit(conversion(session="another"), MONITOR, 0.0)[0].draft
+    assert other.id != starts[0].id
+
+
+@pytest.mark.parametrize(
+    ("options", "one", "expected"),
+    [
+        pytest.param({"session": "process"}, conversion(session=None), [START, "t"], id="process"),
+        pytest.param({"session": "auto"}, conversion(session=None), [START, "t"], id="auto"),
+        pytest.param({"session": "require"}, conversion(session=None), DropReason.NO_SESSION, id="require"),
+        pytest.param({"session": "require"}, conversion(session=""), DropReason.NO_SESSION, id="empty"),
+        pytest.param({"session_sample_rate": 0.0}, conversion(), DropReason.SAMPLED_OUT, id="sampled out"),
+    ],
+)
+def test_items_without_a_place(options, one, expected):
+    """The options decide on items without a session and on sessions that are not sampled."""
+    assert admitted(sessions(**options), one) == [expected]
+
+
+def test_auto_ends_when_the_process_serves_others():
+    """From then on what has no session is not the process's own."""
+    known = sessions()
+    known.serves_others = True
+    assert admitted(known, conversion(session=None)) == [DropReason.NO_SESSION]
+
+
+def test_a_forked_child_starts_no_session():
+    """It goes on with its parent's."""
+    known = sessions()
+    known.start_none()
+    assert admitted(known, conversion(session=None)) == [["t"]]
+
+
+@pytest.mark.parametrize(
+    ("once", "times", "expected"),
+    [
+        pytest.param(None, [0, 0], [0, 0], id="no repeat"),
+        pytest.param(Once("x"), [0, 3600], [0], id="at any distance"),
+        pytest.param(Once("x", within_ns=S), [0, 1, 2.5, 3], [0, 2.5], id="within a second"),
+        pytest.param(Once("x", within_ns=S), [5, 4.5, 1], [5, 1], id="backwards"),
+        pytest.param(Once("x", latest=True), [0, 1, 2], [0, 1, 2], id="a metric that grows"),
+    ],
+)
+def test_repeats(once, times, expected):
+    """What was reported before is dropped, as far as it is the same."""
+    known = sessions(session_start="off")
+    outcomes = [known.admit(conversion(draft(time_s, once=once)), MONITOR, 0.0) for time_s in times]
+    kept = [keyed.draft.time_ns / S for each in outcomes if isinstance(each, list) for keyed in each]
+    assert kept == expected
+    assert outcomes.count(DropReason.DUPLICATE) == len(times) - len(expected)
+
+
+def test_repeats_are_of_one_session():
+    """Another session may report the same."""
+    known = sessions(session_start="off")
+    drafts = draft(once=Once("x"))
+    assert admitted(known, conversion(drafts), conversion(drafts, session="another")) == [["t"], ["t"]]
+
+
+def test_a_repeat_within_an_item_leaves_the_rest():
+    """Only the repeated event goes."""
+    known = sessions(session_start="off")
+    one = conversion(draft(once=Once("x")), draft(1, kind="new"), draft(2, once=Once("x")))
+    assert admitted(known, one) == [["t", "new"]]
+
+
+def test_repeats_are_forgotten_in_the_end():
+    """Memory of what was reported is bounded: 128 a session."""
+    known = sessions(session_start="off")
+    for i in range(1000):
+        known.admit(conversion(draft(once=Once(i))), MONITOR, 0.0)
+    session = known._sessions[SESSION]
+    assert list(session.seen) == list(range(872, 1000))
+
+
+def test_sessions_are_bounded():
+    """The sessions that were idle longest are forgotten first."""
+    known = sessions(context_sessions=10, session_start="off")
+    for i in range(25):
+        admitted(known, conversion(page(i, f"/{i}"), session=f"s{i}"), conversion(session="kept"), now=float(i))
+    assert len(known) == 10
+    ids = [session_uuid(f"s{i}", MONITOR.id) for i in range(25)]
+    assert [bool(known.view(each).places) for each in ids] == [False] * 16 + [True] * 9
+    assert session_uuid("kept", MONITOR.id) in known._sessions
+
+
+def test_idle_sessions_are_forgotten():
+    """After half an hour without an item a session is over, as aws-rum-web has it."""
+    known = sessions(session_start="first_seen")
+    assert admitted(known, conversion(), now=0.0) == [[START, "t"]]
+    assert admitted(known, conversion(session="another"), now=1799.0) == [[START, "t"]]
+    assert admitted(known, conversion(), now=1800.0) == [["t"]]
+    assert admitted(known, conversion(session="a third"), now=3700.0) == [[START, "t"]]
+    assert len(known) == 2
+
+
+def test_a_view_of_a_forgotten_session_is_empty():
+    """Nothing is remembered, and nothing fails."""
+    assert sessions().view("unknown") == SessionView()
+
+
+def test_keys():
+    """Users split a session's requests; who does not name one is the latest one's; browsers are remembered."""
+    known = sessions(session_start="off")
+    chrome = Origin(MONITOR, is_client=True, client=Client(browserName="Chrome"))
+    caller = Origin(MONITOR, is_client=False, client=Client(user_agent="curl"))
+    items = [
+        conversion(),
+        conversion(user=PROCESS),
+        conversion(origin=chrome),
+        conversion(),
+        conversion(origin=caller),
+        conversion(origin=SERVER),
+        conversion(user="jo@shop.example"),
+    ]
+    keys = [known.admit(each, MONITOR, 0.0)[0].key for each in items]
+    jo = user_uuid("jo@shop.example", MONITOR.id, None)
+    assert [key.user_id for key in keys] == [NOBODY, *[PROCESS] * 5, jo]
+    assert [key.session_id for key in keys] == [SESSION] * 7
+    clients = [NO_CLIENT, NO_CLIENT, chrome.client, chrome.client, caller.client, caller.client, chrome.client]
+    assert [key.client for key in keys] == clients
+    assert [key.is_client for key in keys] == [True, True, True, True, False, False, True]
+
+
+def test_view():
+    """Pages, the first domain and the user's own browser."""
+    known = sessions(session_start="off")
+    chrome = Origin(MONITOR, is_client=True, client=Client(browserName="Chrome"))
+    admitted(
+        known,
+        conversion(page(2, "/b", domain="b.example"), origin=chrome),
+        conversion(page(1, "/a", domain="a.example"), origin=SERVER),
+    )
+    view = known.view(SESSION)
+    assert ([place.visit.page_id for place in view.places], view.domain) == (["/a", "/b"], "b.example")
+    assert view.client == chrome.client
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ab"), st.booleans()), max_size=60), st.integers(0, 99))
+def test_admission_does_not_lose_count(steps, seed):
+    """Every event of an item comes out, or is a repeat; at most one start a session."""
+    known = sessions(context_sessions=50)
+    random_ = random.Random(seed)
+    starts = []
+    for session, key, is_client in steps:
+        drafts = [draft(random_.random(), once=random_.choice([None, Once(key)])) for _ in range(3)]
+        origin = BROWSER if is_client else SERVER
+        keyed = known.admit(conversion(*drafts, session=f"s{session}", origin=origin), MONITOR, 0.0)
+        out = keyed if isinstance(keyed, list) else []
+        starts += [each.key.session_id for each in out if each.draft.type == START]
+        fresh = [each.draft for each in out if each.draft.type != START]
+        assert fresh == [each for each in drafts if each in fresh]
+        assert all(each in fresh for each in drafts if each.once is None)
+    assert len(starts) == len(set(starts))
