@@ -1,7 +1,7 @@
 """Whose request a trace serves: found by the propagator, used by the span processor and when items are admitted.
 
-The caller travels in the request's context under a private key, so that it is no attribute and no exporter sees it.
-Log records keep the context that they were emitted in. Exported spans have none: of them only the trace is known.
+A request's caller travels in its context under a private key, so that it is no attribute and no exporter sees it. The
+context does not reach exporters, so the spans that serve a caller are remembered for them.
 """
 
 from __future__ import annotations
@@ -11,16 +11,23 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from enum import Enum
-from typing import cast
+from typing import NamedTuple, cast
 
 from msgspec import Struct
 from opentelemetry.context import Context, create_key, get_value, set_value
+from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from otel_rum_exporter.convert.attributes import or_unset
+from otel_rum_exporter.convert.attributes import Attributes, or_unset, text
 from otel_rum_exporter.events import NO_PAGE, Page
 
-_MAX_TRACES = 10_000
+SESSION_ID = "session.id"
+USER_ID = "user.id"
+
+_MAX_SPANS = 20_000  # some 5 MB; a record may wait in the SDK for seconds before its span is looked up
 _KEY = create_key("otel-rum-caller")
+
+Identity = tuple[str | None, str | None]
+NOBODYS: Identity = (None, None)
 
 
 class Ignored(str, Enum):
@@ -73,22 +80,45 @@ def caller_of(context: Context | None) -> CallerSession | None:
     return cast("CallerSession | None", get_value(_KEY, context))
 
 
+def identity(attributes: Attributes | None) -> Identity:
+    """Return the session and the user that a span's attributes name."""
+    return (text(attributes, SESSION_ID), text(attributes, USER_ID)) if attributes else NOBODYS
+
+
 def was_examined(context: Context) -> bool:
     """Tell whether the propagator made this context."""
     return _KEY in context
 
 
-class TraceSessions:
-    """The callers of the latest traces, and what was ignored of requests. Thread-safe, and usable after a fork.
+class Known(NamedTuple):
+    """What is known of a span: the caller it serves, if any, and whose it is, as its attributes say."""
 
-    Shape:  one caller for each trace; the traces that were idle longest are forgotten first.
+    caller: CallerSession | None
+    running: ReadableSpan | None  # its attributes may still change
+    ended: Identity = NOBODYS
+
+    @property
+    def identity(self) -> Identity:
+        """Whose the span is."""
+        return self.ended if self.running is None else identity(self.running.attributes)
+
+
+class Callers:
+    """What is known of the latest spans, and what was ignored of requests. Thread-safe, and usable after a fork.
+
+    By span and not by trace: pages that caches keep give many users the same trace id.
+
+    Attributes:
+        has_processor: Whether a span processor writes to it.
+        has_served: Whether a request was seen, so that not all that this process does is its own.
     """
 
-    def __init__(self, most: int = _MAX_TRACES) -> None:
-        """Begin without a trace."""
-        self.is_filled = False
+    def __init__(self, most: int = _MAX_SPANS) -> None:
+        """Begin without a span. The spans that were idle longest are forgotten when there are more than `most`."""
+        self.has_processor = False
+        self.has_served = False
         self._most = most
-        self._callers: OrderedDict[int, CallerSession] = OrderedDict()
+        self._spans: OrderedDict[int, Known] = OrderedDict()
         self._ignored: Counter[Ignored] = Counter()
         self._unlock()
         if hasattr(os, "register_at_fork"):
@@ -98,23 +128,31 @@ class TraceSessions:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._callers)
+        return len(self._spans)
 
-    def remember(self, trace_id: int, caller: CallerSession) -> None:
-        """Take note of a request's caller. A trace that must not be recorded stays so, whoever else is in it."""
+    def start(self, span: Span, caller: CallerSession | None) -> None:
+        """Take note of a span that starts, and of the caller it serves."""
+        span_id = span.get_span_context().span_id
         with self._lock:
-            known = self._callers.pop(trace_id, caller)
-            self._callers[trace_id] = caller if known.record else known
-            if len(self._callers) > self._most:
-                self._callers.popitem(last=False)
+            self._spans[span_id] = Known(caller, span)
+            if len(self._spans) > self._most:
+                self._spans.popitem(last=False)
 
-    def get(self, trace_id: int) -> CallerSession | None:
-        """Return the caller of a trace, None if it has none or was forgotten."""
+    def end(self, span: ReadableSpan) -> None:
+        """Take note of what a span's attributes are at last, and let go of it."""
+        context, ended = span.get_span_context(), identity(span.attributes)
         with self._lock:
-            caller = self._callers.get(trace_id)
-            if caller is not None:
-                self._callers.move_to_end(trace_id)
-            return caller
+            known = self._spans.pop(context.span_id, None) if context else None
+            if context and known:
+                self._spans[context.span_id] = Known(known.caller, None, ended)
+
+    def get(self, span_id: int) -> Known | None:
+        """Return what is known of a span, None if it was forgotten or never recorded."""
+        with self._lock:
+            known = self._spans.get(span_id)
+            if known is not None:
+                self._spans.move_to_end(span_id)
+            return known
 
     def ignore(self, reason: Ignored) -> None:
         """Count something that a request said and that cannot be used."""
@@ -127,5 +165,5 @@ class TraceSessions:
             return dict(self._ignored)
 
 
-TRACE_SESSIONS = TraceSessions()
-"""The process's own. `is_filled` says whether a session processor writes to it."""
+CALLERS = Callers()
+"""The process's own."""

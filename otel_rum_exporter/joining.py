@@ -1,32 +1,19 @@
 """What the process knows of its callers completes converted items: sessions of logs, pages, and what must not be sent.
 
-Spans carry their session already, since the span processor stamped it. A log record finds it in the span it was
-written in, through the context that it was emitted in.
+Spans carry their session already, since the span processor stamped it. Log records find it by the span they were
+written in: processors of log records that are added late run after the record went to the exporter's.
 """
 
 from __future__ import annotations
 
 import msgspec
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan
 
-from otel_rum_exporter.callers import TRACE_SESSIONS, CallerSession, caller_of, was_examined
-from otel_rum_exporter.convert.attributes import Attributes, text
+from otel_rum_exporter.callers import CALLERS, CallerSession
 from otel_rum_exporter.convert.conversion import Conversion, Draft
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.items import LogItem, SpanItem
 
-SESSION_ID = "session.id"
-USER_ID = "user.id"
-
 Converted = Conversion | DropReason
-
-
-def identity(attributes: Attributes | None) -> tuple[str | None, str | None]:
-    """Return the session and the user that a span's attributes name."""
-    attributes = attributes or {}
-    return text(attributes, SESSION_ID), text(attributes, USER_ID)
 
 
 def join_span(converted: Converted, span: SpanItem, *, process_takes_all: bool) -> Converted:
@@ -39,37 +26,26 @@ def join_span(converted: Converted, span: SpanItem, *, process_takes_all: bool) 
 
     Errors: SAMPLED_OUT where the caller's session is not recorded; NO_SESSION.
     """
-    if isinstance(converted, DropReason) or not TRACE_SESSIONS.is_filled:
+    if isinstance(converted, DropReason) or not CALLERS.has_processor:
         return converted
-    caller = TRACE_SESSIONS.get(span.context.trace_id) if span.context else None
-    return _joined(converted, caller, may_join_process=process_takes_all)
+    known = CALLERS.get(span.context.span_id) if span.context else None
+    return _joined(converted, known.caller if known else None, may_join_process=process_takes_all)
 
 
 def join_log(converted: Converted, log: LogItem, *, process_takes_all: bool) -> Converted:
     """Complete what a log record became, as `join_span` does.
 
-    A record outside of requests and recorded spans is left to the session mode.
+    A record outside of recorded spans joins the process's session as long as the process has served nobody.
     """
-    context = getattr(log.log_record, "context", None)
-    if isinstance(converted, DropReason) or not TRACE_SESSIONS.is_filled or not isinstance(context, Context):
+    if isinstance(converted, DropReason) or not CALLERS.has_processor:
         return converted
-    caller = caller_of(context)
-    in_trace = TRACE_SESSIONS.get(log.log_record.trace_id or 0)
-    if in_trace and (caller is None or caller.session == in_trace.session):
-        caller = in_trace  # which knows the page that was asked for, too
-    span = trace.get_current_span(context)
-    if isinstance(span, ReadableSpan):
-        converted = _in_session(converted, *identity(span.attributes))
-    elif caller is not None and caller.record:
-        converted = _in_session(converted, caller.session, caller.user)
-    is_somebodys = isinstance(span, ReadableSpan) or was_examined(context)
-    return _joined(converted, caller, may_join_process=process_takes_all or not is_somebodys)
-
-
-def _in_session(converted: Conversion, session: str | None, user: str | None) -> Conversion:
-    if converted.session is not None:
-        return converted
-    return msgspec.structs.replace(converted, session=session, user=converted.user or user)
+    known = CALLERS.get(log.log_record.span_id or 0)
+    if known is None:
+        return _joined(converted, None, may_join_process=process_takes_all or not CALLERS.has_served)
+    if converted.session is None:
+        session, user = known.identity
+        converted = msgspec.structs.replace(converted, session=session, user=converted.user or user)
+    return _joined(converted, known.caller, may_join_process=process_takes_all)
 
 
 def _joined(converted: Conversion, caller: CallerSession | None, *, may_join_process: bool) -> Converted:

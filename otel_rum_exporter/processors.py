@@ -21,11 +21,21 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from otel_rum_exporter import exporters
-from otel_rum_exporter.callers import TRACE_SESSIONS, CallerSession, Ignored, caller_of, was_examined
+from otel_rum_exporter.callers import (
+    CALLERS,
+    NOBODYS,
+    SESSION_ID,
+    USER_ID,
+    CallerSession,
+    Identity,
+    Ignored,
+    caller_of,
+    identity,
+    was_examined,
+)
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert.metadata import server_domain
 from otel_rum_exporter.convert.pages import server_page_id
-from otel_rum_exporter.joining import SESSION_ID, USER_ID, identity
 from otel_rum_exporter.propagation import RumSessionPropagator, environment_config
 from otel_rum_exporter.session import PROCESS_SESSION_ID
 from otel_rum_exporter.stats import CauseLog
@@ -54,15 +64,20 @@ class RumSessionSpanProcessor(SpanProcessor):
 
     def __init__(self, config: RumConfig | None = None) -> None:
         self._config = config or RumConfig()
-        TRACE_SESSIONS.is_filled = True
+        CALLERS.has_processor = True
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Stamp a span. Never raises."""
         try:
-            session, user = self._identity(span, parent_context)
+            (session, user), caller = self._whose(span, parent_context)
             _stamp(span, session, user)
+            CALLERS.start(span, caller)
         except Exception:  # noqa: BLE001 - starting a span must not fail
-            TRACE_SESSIONS.ignore(Ignored.UNREADABLE)
+            CALLERS.ignore(Ignored.UNREADABLE)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take note of the session that the application may have set meanwhile, for the span's log records."""
+        CALLERS.end(span)
 
     def force_flush(self, timeout_millis: int = _FLUSH_TIMEOUT_MS) -> bool:
         """Deliver what the RUM exporters of the process have admitted.
@@ -72,21 +87,22 @@ class RumSessionSpanProcessor(SpanProcessor):
         """
         return exporters.flush(timeout_millis)
 
-    def _identity(self, span: Span, context: Context | None) -> tuple[str | None, str | None]:
+    def _whose(self, span: Span, context: Context | None) -> tuple[Identity, CallerSession | None]:
         parent = trace.get_current_span(context)
         is_entry = span.kind in _ENTRY_KINDS
         if isinstance(parent, ReadableSpan):
-            known = identity(parent.attributes)
+            found = identity(parent.attributes)
             # what runs within a span of the process's own may still serve others
-            if not (is_entry and known[0] == PROCESS_SESSION_ID):
-                return known
+            if not (is_entry and found[0] == PROCESS_SESSION_ID):
+                known = CALLERS.get(parent.get_span_context().span_id)
+                return found, known.caller if known else None
         caller = caller_of(context)
         if caller is not None:
-            TRACE_SESSIONS.remember(span.get_span_context().trace_id, self._located(caller, span))
-            return (caller.session, caller.user) if caller.record else (None, None)
+            found = (caller.session, caller.user) if caller.record else NOBODYS
+            return found, self._located(caller, span)
         is_own = not is_entry and not parent.get_span_context().is_valid
         # a resource with a session says whose process this is
-        return (PROCESS_SESSION_ID, None) if is_own and SESSION_ID not in span.resource.attributes else (None, None)
+        return ((PROCESS_SESSION_ID, None) if is_own and SESSION_ID not in span.resource.attributes else NOBODYS), None
 
     def _located(self, caller: CallerSession, span: Span) -> CallerSession:
         """Return the caller with the page and the host that the span was asked for, as far as the cookie names none."""

@@ -24,9 +24,8 @@ from opentelemetry.propagators.textmap import (
 )
 
 from otel_rum_exporter import cookies
-from otel_rum_exporter.callers import TRACE_SESSIONS, CallerSession, Ignored, with_caller
+from otel_rum_exporter.callers import CALLERS, SESSION_ID, USER_ID, CallerSession, Ignored, with_caller
 from otel_rum_exporter.config import ConfigError, RumConfig
-from otel_rum_exporter.joining import SESSION_ID, USER_ID
 from otel_rum_exporter.session import NOBODY, session_uuid
 from otel_rum_exporter.stats import CauseLog
 
@@ -61,6 +60,7 @@ class RumSessionPropagator(TextMapPropagator):
         """Return the context with the session of the request, if it names one. Never raises."""
         context = Context() if context is None else context
         try:
+            CALLERS.has_served = CALLERS.has_served or bool(carrier)
             caller = self._caller(_reader(carrier, getter), context)
         except Exception:  # noqa: BLE001 - carriers and getters are the application's
             _ignore(Ignored.UNREADABLE, "a request")
@@ -80,7 +80,7 @@ class RumSessionPropagator(TextMapPropagator):
     @property
     def ignored(self) -> Mapping[Ignored, int]:
         """How much of what requests said of their sessions was ignored in this process, by reason."""
-        return TRACE_SESSIONS.ignored()
+        return CALLERS.ignored()
 
     def _caller(self, read: Read, context: Context) -> CallerSession | None:
         jar = _jar(read("cookie"))
@@ -168,5 +168,5 @@ def _is_fit(value: str, name: str) -> bool:
 
 
 def _ignore(reason: Ignored, what: str) -> None:
-    TRACE_SESSIONS.ignore(reason)
+    CALLERS.ignore(reason)
     _log.say(logging.INFO, reason.value, f"What {what} says of its session is ignored: {reason.value}")

@@ -3,13 +3,13 @@
 import pytest
 
 from otel_rum_exporter import joining, processors, propagation
-from otel_rum_exporter.callers import TraceSessions
+from otel_rum_exporter.callers import Callers
 
 
-@pytest.fixture
-def traces(monkeypatch):
+@pytest.fixture(autouse=True)
+def callers(monkeypatch):
     """A memory of callers that nothing has been written to."""
-    fresh = TraceSessions()
+    fresh = Callers()
     for module in (joining, processors, propagation):
-        monkeypatch.setattr(module, "TRACE_SESSIONS", fresh)
+        monkeypatch.setattr(module, "CALLERS", fresh)
     return fresh

@@ -20,8 +20,6 @@ MONITOR_ID = "11111111-2222-3333-4444-555555555555"
 
 FROM_COOKIE = CallerSession(session=SESSION, user=USER, page_id="/cart", interaction=2)
 
-pytestmark = pytest.mark.usefixtures("traces")
-
 
 def caller(headers, context=None, **options):
     propagator = RumSessionPropagator(RumConfig(app_monitor_id=MONITOR_ID, **options))
@@ -137,10 +135,10 @@ def test_order_of_named_sources():
         pytest.param(f"cwr_s={cwr_s()}; x=" + "A" * 16_384, Ignored.LONG_HEADER, id="long header"),
     ],
 )
-def test_unusable_cookies_are_counted(traces, header, reason):
+def test_unusable_cookies_are_counted(callers, header, reason):
     """What cannot be used is ignored, and counted under its reason."""
     assert caller({"cookie": header}) is None
-    assert traces.ignored() == {reason: 1}
+    assert callers.ignored() == {reason: 1}
     assert RumSessionPropagator().ignored == {reason: 1}
 
 
