@@ -11,6 +11,7 @@ import pytest
 from conftest import OWN_THREAD, own_threads
 from opentelemetry import context
 from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanKind
 from rum_items import MONITOR_ID, RESOURCE, log, session, span, spans, vital
@@ -170,7 +171,7 @@ def test_export_never_waits_for_the_network(exporters, rum):
         for number in range(20):
             assert each.spans.export(spans(5, session_id=session(number))) is SpanExportResult.SUCCESS
             assert each.logs.export([log(session_id=session(number))]) is LogRecordExportResult.SUCCESS
-        until(each, lambda: each.spans.pipeline._sending > 0 and names)
+        until(each, lambda: each.spans.pipeline._ledger._sending > 0 and names)
     assert names == {OWN_THREAD}
     assert each.stats().delivered == 0
     rum.clear_faults()
@@ -323,7 +324,7 @@ def test_flush_tells_of_what_was_lost_before_it(exporters, rum):
     rum.set_faults(status=400)
     each = exporters(flush_interval=0)
     each.spans.export(spans(1, session_id=session(1)))
-    until(each, lambda: each.spans.pipeline._counters.events_dropped)
+    until(each, lambda: each.spans.pipeline._ledger._counters.events_dropped)
     assert not each.spans.force_flush(LONG_MS)
 
 
@@ -380,8 +381,12 @@ def test_a_flush_ends_a_backoff(rum, monkeypatch):
     pipeline = Pipeline(config, clock=lambda: 0.0)
     pipeline.export_spans(spans(100, session_id=session(1)))
     with pipeline._changed:
-        assert pipeline._changed.wait_for(lambda: pipeline._waiting, 30)
-    assert pipeline.flush(30)
+        assert pipeline._changed.wait_for(lambda: pipeline._ledger.waiting, 30)
+    results = []
+    flushing = threading.Thread(target=lambda: results.append(pipeline.flush(30)), daemon=True)
+    flushing.start()
+    flushing.join(30)
+    assert results == [True]
     pipeline.shutdown(1)
     assert pipeline.stats().delivered == rum.stats()["events_distinct"]
 
@@ -391,7 +396,7 @@ def test_a_flush_does_not_shorten_retry_after(exporters, rum):
     rum.set_faults(status=429, retry_after="100")
     each = exporters(flush_interval=0)
     each.spans.export(spans(1, session_id=session(1)))
-    until(each, lambda: each.spans.pipeline._waiting)
+    until(each, lambda: each.spans.pipeline._ledger.waiting)
     assert not each.spans.force_flush(SHORT_MS)
     assert rum.stats()["requests"] == 1
 
@@ -524,6 +529,22 @@ def test_exports_during_a_shutdown_are_counted(exporters):
     assert stats.received == 480
     assert stats.items_dropped.get(DropReason.SHUTDOWN, 0) == len(refused)
     assert stats.delivered == 480 - len(refused)
+
+
+def test_a_shutdown_overtakes_an_export(exporters, rum):
+    """What was being converted when the shutdown came is refused and counted, not queued for ever."""
+    each = exporters()
+
+    class Overtaken(ReadableSpan):
+        @property
+        def attributes(self):
+            each.shutdown()
+            return {"session.id": session(1)}
+
+    late = Overtaken("late", resource=RESOURCE, start_time=1, end_time=2)
+    assert each.spans.export([late]) is SpanExportResult.FAILURE
+    assert each.stats().items_dropped == {DropReason.SHUTDOWN: 1}
+    assert rum.stats()["requests"] == 0
 
 
 # bounds
