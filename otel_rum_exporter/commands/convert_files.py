@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -42,8 +42,9 @@ def convert_files(paths: Iterable[str], app_monitor_id: str | None) -> int:
     except BrokenPipeError:
         # who reads has enough; nothing may fail on the way out, when Python flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    _report("item", offline.items_dropped)
-    _report("event", offline.events_dropped)
+    statistics = offline.statistics()
+    _report("item", statistics.items_dropped)
+    _report("event", statistics.events_dropped)
     return 1 if problems else 0
 
 
@@ -102,7 +103,7 @@ def _write(events: Iterable[dict[str, Any]]) -> None:
     stdout.flush()
 
 
-def _report(what: str, dropped: Counter[DropReason]) -> None:
-    for reason, number in dropped.most_common():
+def _report(what: str, dropped: Mapping[DropReason, int]) -> None:
+    for reason, number in Counter(dropped).most_common():
         noun = what if number == 1 else what + "s"
         click.echo(f"{number} {noun} dropped: {reason}{_HINTS.get(reason, '')}", err=True)

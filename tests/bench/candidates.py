@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from spans import APP_MONITOR_ID, make_spans
 
 EXPORT_SIZE = 512
@@ -185,7 +186,7 @@ def rum_bodies(spans: list[Any], _per_request: int) -> int:
             key = BatchKey(each.origin.monitor, session_id, session_id, each.origin.is_client, each.origin.client)
             queued.extend(Queued(key, draft, 0.0, 0, 0) for draft in each.events)
         assembled = assemble(queued, SessionView(), config, session_metadata=True)
-        size += len(json.dumps(assembled.batch.request()).encode())
+        size += len(msgspec.json.encode(assembled.batch.request()))
     return size
 
 

@@ -1,0 +1,78 @@
+"""What the log says about the pipeline: one line a minute for each cause, and once what to set."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from otel_rum_exporter.client import Delivered, Refused, Retry, Verdict
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.stats import CauseLog, printable
+
+_ONCE_S = 3600.0 * 24 * 365
+
+_NO_MONITOR = (
+    "No app monitor id: set OTEL_EXPORTER_RUM_APP_MONITOR_ID, or the resource attribute aws.rum.appmonitor.id. "
+    "Until then everything is dropped and counted."
+)
+_NO_SESSION = (
+    "Spans and logs without the attribute session.id are dropped, since this process serves the sessions of others. "
+    "Set session.id on them, or OTEL_EXPORTER_RUM_SESSION=process to put them into one session of this process."
+)
+_MERGED = (
+    "Requests of others without the attribute session.id are merged into the session of this process, as "
+    "OTEL_EXPORTER_RUM_SESSION=process asks for. Set session.id on their spans to tell their users apart."
+)
+_NO_DOMAIN = (
+    "Events are sent with the domain localhost, since no item names its page. Set OTEL_EXPORTER_RUM_DOMAIN to the "
+    "domain that the app monitor is registered for."
+)
+
+
+class Notices(CauseLog):
+    """The pipeline's log lines."""
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float]) -> None:
+        """Write to a logger; the clock is monotonic, in seconds."""
+        super().__init__(logger, clock)
+
+    def explain(self, reasons: Iterable[DropReason]) -> None:
+        """Say once what to set where items are dropped for want of it."""
+        for reason in reasons:
+            if reason is DropReason.NO_SESSION:
+                self.say(logging.WARNING, "session", _NO_SESSION, quiet_s=_ONCE_S)
+            elif reason is DropReason.NOT_CONFIGURED:
+                self.say(logging.ERROR, "monitor", _NO_MONITOR, quiet_s=_ONCE_S)
+
+    def merged(self) -> None:
+        """Say once that others' items join the process's session."""
+        self.say(logging.WARNING, "merged", _MERGED, quiet_s=_ONCE_S)
+
+    def no_domain(self) -> None:
+        """Say once that no item names its page."""
+        self.say(logging.WARNING, "domain", _NO_DOMAIN, quiet_s=_ONCE_S)
+
+    def unconvertible(self, error: Exception) -> None:
+        """Say that an item could not be converted."""
+        line = f"An item could not be converted: {type(error).__name__}: {printable(error)}"
+        self.say(logging.WARNING, "convert", line)
+
+    def left_at_shutdown(self, events: int) -> None:
+        """Say what the shutdown did not wait for."""
+        if events:
+            line = f"{events} events were not delivered before the shutdown timeout"
+            self.say(logging.WARNING, "shutdown", line)
+
+    def verdict(self, verdict: Verdict, events: int) -> None:
+        """Say how an attempt went wrong."""
+        match verdict:
+            case Refused(reason=DropReason.SHUTDOWN):
+                pass  # the shutdown says so
+            case Refused(reason=reason, message=message):
+                line = f"{events} events were dropped ({reason}): {printable(message)}"
+                self.say(logging.ERROR, str(reason), line)
+            case Retry(cause=cause, message=message):
+                line = f"A request with {events} events failed and will be tried again: {printable(message)}"
+                self.say(logging.WARNING, cause, line)
+            case Delivered():
+                pass
