@@ -12,12 +12,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple, cast
+from weakref import ref
 
 from msgspec import Struct
 from opentelemetry.context import Context, create_key, get_value, set_value
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from otel_rum_exporter.convert.attributes import Attributes, or_unset, text
+from otel_rum_exporter.convert.attributes import Attributes, or_unset
 from otel_rum_exporter.events import NO_PAGE, Page
 
 SESSION_ID = "session.id"
@@ -82,7 +83,11 @@ def caller_of(context: Context | None) -> CallerSession | None:
 
 def identity(attributes: Attributes | None) -> Identity:
     """Return the session and the user that a span's attributes name."""
-    return (text(attributes, SESSION_ID), text(attributes, USER_ID)) if attributes else NOBODYS
+    if not attributes:
+        return NOBODYS
+    session, user = attributes.get(SESSION_ID), attributes.get(USER_ID)
+    # applications may set anything; an empty text names nobody
+    return (session or None) if isinstance(session, str) else None, (user or None) if isinstance(user, str) else None
 
 
 def was_examined(context: Context) -> bool:
@@ -94,13 +99,14 @@ class Known(NamedTuple):
     """What is known of a span: the caller it serves, if any, and whose it is, as its attributes say."""
 
     caller: CallerSession | None
-    running: ReadableSpan | None  # its attributes may still change
-    ended: Identity = NOBODYS
+    noted: Identity  # when it started, or has ended
+    running: ref[ReadableSpan] | None = None  # its attributes may still change
 
     @property
     def identity(self) -> Identity:
         """Whose the span is."""
-        return self.ended if self.running is None else identity(self.running.attributes)
+        span = self.running and self.running()
+        return identity(span.attributes) if span else self.noted
 
 
 class Callers:
@@ -133,18 +139,19 @@ class Callers:
     def start(self, span: Span, caller: CallerSession | None) -> None:
         """Take note of a span that starts, and of the caller it serves."""
         span_id = span.get_span_context().span_id
+        known = Known(caller, identity(span.attributes), ref(span))
         with self._lock:
-            self._spans[span_id] = Known(caller, span)
+            self._spans[span_id] = known
             if len(self._spans) > self._most:
                 self._spans.popitem(last=False)
 
     def end(self, span: ReadableSpan) -> None:
-        """Take note of what a span's attributes are at last, and let go of it."""
+        """Take note of whose a span is at last."""
         context, ended = span.get_span_context(), identity(span.attributes)
         with self._lock:
             known = self._spans.pop(context.span_id, None) if context else None
             if context and known:
-                self._spans[context.span_id] = Known(known.caller, None, ended)
+                self._spans[context.span_id] = Known(known.caller, ended)
 
     def get(self, span_id: int) -> Known | None:
         """Return what is known of a span, None if it was forgotten or never recorded."""

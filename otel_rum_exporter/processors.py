@@ -116,11 +116,14 @@ class RumSessionSpanProcessor(SpanProcessor):
 
 def _stamp(span: Span, session: str | None, user: str | None) -> None:
     own = span.attributes or {}
+    stamps = {}
     if session and SESSION_ID not in own:
-        span.set_attribute(SESSION_ID, session)
+        stamps[SESSION_ID] = session
     # the user belongs to the session it was found with
     if user and USER_ID not in own and own.get(SESSION_ID, session) == session:
-        span.set_attribute(USER_ID, user)
+        stamps[USER_ID] = user
+    if stamps:
+        span.set_attributes(stamps)
 
 
 def join_browser_sessions(tracer_provider: Any = None, **options: Any) -> bool:

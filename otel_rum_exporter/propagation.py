@@ -32,6 +32,9 @@ from otel_rum_exporter.stats import CauseLog
 _logger = logging.getLogger(__name__)
 _log = CauseLog(_logger, time.monotonic)
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_log.begin_in_child)
+
 Read = Callable[[str], list[str]]
 
 

@@ -1,6 +1,8 @@
 """The span processor: whose session a span is stamped with."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 from opentelemetry import baggage, trace
@@ -115,9 +117,10 @@ def test_later_attributes_reach_later_children(tracer):
     assert stamps(after) == {"session.id": "late", "user.id": "me"}
 
 
-def test_attributes_of_other_types(tracer):
-    """Attributes that are no text name no session."""
-    with tracer.start_as_current_span("job", Context(), attributes={"session.id": 7}):
+@pytest.mark.parametrize("value", [7, "", ["x"]])
+def test_attributes_that_name_nobody(tracer, value):
+    """Attributes that are no text, or empty, name no session."""
+    with tracer.start_as_current_span("job", Context(), attributes={"session.id": value}):
         assert stamps(tracer.start_span("child")) == WITHOUT
 
 
@@ -177,15 +180,19 @@ def test_memory_is_bounded(tracer, callers):
     assert [stamps(span) for span in spans] == [WITH_SESSION] * 4
 
 
-def test_ended_spans_are_let_go(tracer, callers):
-    """Of a span that has ended no more is kept than whose it is."""
+def test_whose_a_span_is_at_last(tracer, callers):
+    """While a span runs its session may still change; no span is kept, not even one that never ends."""
     with tracer.start_as_current_span("entry", request(BY_COOKIE), SERVER) as entry:
-        assert callers.get(entry.context.span_id).running is entry
         entry.set_attribute("user.id", "me")
         assert callers.get(entry.context.span_id).identity == (SESSION, "me")
         entry.set_attribute("user.id", "you")
-    assert callers.get(entry.context.span_id).running is None
     assert callers.get(entry.context.span_id).identity == (SESSION, "you")
+    never_ended = tracer.start_span("entry", request(BY_COOKIE), SERVER)
+    known, gone = callers.get(never_ended.context.span_id), weakref.ref(never_ended)
+    del never_ended
+    gc.collect()
+    assert gone() is None
+    assert known.identity == (SESSION, USER)
 
 
 def test_many_threads(tracer, callers):
