@@ -13,17 +13,19 @@ from msgspec import UNSET
 
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert.conversion import Draft
+from otel_rum_exporter.convert.conversion import Deferred, Draft
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode, shrink, utf8_bytes, wire_bytes
-from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, Batch, Page, PageViewEvent, RumEvent
-from otel_rum_exporter.session import START, BatchKey, Place, SessionView, Visit
+from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, Batch, Details, Page, PageViewEvent, RumEvent
+from otel_rum_exporter.session import START, BatchKey, SessionView
+from otel_rum_exporter.timeline import Place, Visit
 
 NO_DOMAIN = "localhost"
 """The domain of sessions whose items name no page; app monitors check it, so users should set their own."""
 
 _VERSION = "1.0.0"
 _PLATFORM = "web"  # the only one that aws-rum-web sends
+_NO_PAGE = -1  # stands for the interaction of what is on no page that is known
 _REQUEST_BYTES = 512  # of a request body besides its events and SessionMetadata
 
 
@@ -49,7 +51,8 @@ def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, s
         session_metadata: Whether the service's model knows SessionMetadata; else each event carries all of it.
 
     Errors: TOO_LARGE for an event that does not fit with its metadata, DUPLICATE for a view of the page that the user
-            is on already. Events beyond `max_bytes` are left for the next batch.
+            is on already and for what other items told of, LIMITED, INCOMPLETE. Events beyond `max_bytes` are left for
+            the next batch.
     """
     key = queued[0].key
     domain = config.domain or session.domain or _first_domain(queued)
@@ -88,6 +91,7 @@ class _Writer:
         self._start_ns = start_ns
         self._domain = shared["domain"]
         self._pinned = config.domain is not None
+        self._image_limit = config.resource_image_limit
         self._in_event = {} if session_metadata else shared
         self._room = config.max_bytes - _REQUEST_BYTES - (wire_bytes(encode(shared)) if session_metadata else 0)
 
@@ -107,19 +111,35 @@ class _Writer:
         # a session begins before anything else in it
         time_ns = self._start_ns if draft.type == START else draft.time_ns
         place = self._session.place_at(time_ns)
-        details = draft.details
-        if isinstance(details, PageViewEvent):
-            place = self._session.place_of(Visit(draft.time_ns, details.pageId))
-            if place is None and self._session.places:
-                return DropReason.DUPLICATE
-            details = encode(_view(details, place) if place else details)
+        details: str | Details | DropReason
+        if isinstance(draft.details, PageViewEvent):
+            place, details = self._page_view(draft.time_ns, draft.details)
+        else:
+            details = draft.details.resolve(self._session) if isinstance(draft.details, Deferred) else draft.details
+        if isinstance(details, DropReason):
+            return details
+        if draft.is_limited and not self._is_within_limit(place):
+            return DropReason.LIMITED
         metadata = encode(self._metadata(draft, place))
+        content = details if isinstance(details, str) else encode(details)
         room = MAX_EVENT_BYTES - utf8_bytes(metadata)
-        fitting = details if utf8_bytes(details) <= room else shrink(details, room)
+        fitting = content if utf8_bytes(content) <= room else shrink(content, room)
         if fitting is None:
             return DropReason.TOO_LARGE
         timestamp = round(time_ns / 1e6) / 1e3
         return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=fitting, metadata=metadata)
+
+    def _page_view(self, time_ns: int, view: PageViewEvent) -> tuple[Place | None, PageViewEvent | DropReason]:
+        """Return the view with its place in the session, DUPLICATE if the user was on that page already."""
+        place = self._session.place_of(Visit(time_ns, view.pageId))
+        if place is not None:
+            return place, _view(view, place)
+        return (None, DropReason.DUPLICATE if self._session.places else view)
+
+    def _is_within_limit(self, place: Place | None) -> bool:
+        page = place.interaction if place and place.interaction is not None else _NO_PAGE
+        self._session.limited[page] += 1
+        return self._session.limited[page] <= self._image_limit
 
     def _metadata(self, draft: Draft, place: Place | None) -> dict[str, object]:
         metadata: dict[str, object] = {**draft.attributes, **self._in_event, "version": _VERSION}
@@ -143,7 +163,7 @@ def _first_domain(queued: list[Queued]) -> str | None:
 
 
 def _shared_metadata(key: BatchKey, session: SessionView, config: RumConfig, domain: str) -> dict[str, object]:
-    client = session.client if key.is_client and key.client == NO_CLIENT else key.client
+    client = session.client if key.is_client is not False and key.client == NO_CLIENT else key.client
     metadata: dict[str, object] = {"version": _VERSION, "domain": domain, "platformType": _PLATFORM}
     metadata.update(msgspec.to_builtins(client))
     if config.release_id:
@@ -155,13 +175,16 @@ def _page(own: Page, place: Place | None) -> Page:
     """Return the page that an item names itself, else the one that its session was on."""
     if place is None or own.pageId not in (UNSET, place.visit.page_id):
         return own
-    parent = place.parent.page_id if place.parent else UNSET
-    return Page(pageId=place.visit.page_id, interaction=place.interaction, parentPageId=parent)
+    return Page(
+        pageId=place.visit.page_id,
+        interaction=UNSET if place.interaction is None else place.interaction,
+        parentPageId=place.parent.page_id if place.parent else UNSET,
+    )
 
 
 def _view(view: PageViewEvent, place: Place) -> PageViewEvent:
     """Return the view with its place among the session's pages. Source: aws-rum-web 3.2, PageManager."""
-    number, parent = place.interaction, place.parent
+    number, parent = place.interaction or 0, place.parent
     if parent is None:
         return PageViewEvent(pageId=view.pageId, interaction=number, pageInteractionId=f"{view.pageId}-{number}")
     return PageViewEvent(

@@ -14,8 +14,9 @@ from msgspec import Struct, field
 
 from otel_rum_exporter.convert.conversion import Draft
 from otel_rum_exporter.encoding import wire_bytes
-from otel_rum_exporter.events import PageViewEvent
 from otel_rum_exporter.session import BatchKey, Keyed
+
+_UNRESOLVED_BYTES = 1024  # of details that the session completes
 
 _ENVELOPE_BYTES = 320
 """An event's part of a request besides its details: id, timestamp, type, page fields."""
@@ -202,6 +203,5 @@ class Batches:
 
 def size_of(draft: Draft) -> int:
     """Return what an event adds to a request body. Units: bytes, metadata estimated."""
-    details = draft.details
-    text = details.pageId if isinstance(details, PageViewEvent) else details
-    return _ENVELOPE_BYTES + wire_bytes(text) + sum(len(name) + 64 for name in draft.attributes)
+    size = wire_bytes(draft.details) if isinstance(draft.details, str) else _UNRESOLVED_BYTES
+    return _ENVELOPE_BYTES + size + sum(len(name) + 64 for name in draft.attributes)

@@ -161,7 +161,7 @@ class RumConfig:
     session_sample_rate: float = option(
         1.0, number(0, 1), "Share of sessions that is sent, by hash of the session id, so that all processes agree."
     )
-    session_event_limit: int = option(0, whole(0), "Events per session; 0 is no limit.", later=LATER)
+    session_event_limit: int = option(0, whole(0), "Events per session; 0 is no limit.")
     user_id_secret: str | None = option(
         None, secret(), "Key of the HMAC that turns user ids which are no UUIDs into UUIDs."
     )
@@ -176,7 +176,7 @@ class RumConfig:
         "What becomes a custom event: `events` named log events and span events; `spans` also INTERNAL spans and entry "
         "spans without a type of their own; `all` also CLIENT and PRODUCER spans of databases, RPC and messaging.",
     )
-    xray_events: bool = option(default=False, kind=flag(), doc="Also sends `xray_trace_event`.", later=LATER)
+    xray_events: bool = option(default=False, kind=flag(), doc="Also sends `xray_trace_event`.")
     attributes: tuple[str, ...] = option(
         (), texts("globs such as app.*"), "Attributes that are sent as custom metadata, 10 at most per event."
     )
@@ -270,13 +270,12 @@ class RumConfig:
         choice(get_args(ResourceDetails)),
         "Members of `performance_resource_event`: those that aws-rum-web sends, or all that are known.",
         variable=False,
-        later=LATER,
     )
     resource_image_limit: int = option(
-        10, whole(0), "Images and other files of a page that are recorded.", variable=False, later=LATER
+        10, whole(0), "Images and other files of a page that are recorded.", variable=False
     )
     xray_service_name: str = option(
-        "rum.aws.amazon.com", text(200), "Service name in `xray_trace_event`.", variable=False, later=LATER
+        "rum.aws.amazon.com", text(200), "Service name in `xray_trace_event`.", variable=False
     )
     spool_reserve_bytes: int = option(
         64 * MIB, whole(0), "Disk space that the spool leaves free.", unit="bytes", variable=False, later=LATER

@@ -23,6 +23,8 @@ class DropReason(str, Enum):
     """Telemetry about sending telemetry."""
     INCOMPLETE = "incomplete"
     """It lacks what its event needs: a value, an end, an outcome."""
+    LIMITED = "limited"
+    """More than `session_event_limit` or `resource_image_limit` allows. Also a reason for events."""
     DUPLICATE = "duplicate"
     """The same exception, page or web vital was reported before. Also a reason for events."""
     UNCONVERTIBLE = "unconvertible"

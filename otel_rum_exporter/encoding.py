@@ -18,7 +18,6 @@ _SHORTEST = 32
 _MAX_DEPTH = 64
 
 
-
 def plain(value: Any) -> Any:
     """Return a str, int or float as itself, not as Django's SafeString, numpy.float64 and their like.
 

@@ -16,7 +16,8 @@ from otel_rum_exporter.convert import Conversion
 from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import AppMonitor
-from otel_rum_exporter.session import PROCESS_SESSION_ID, BatchKey, Keyed, Sessions, SessionView
+from otel_rum_exporter.identity import PROCESS_SESSION_ID
+from otel_rum_exporter.session import BatchKey, Keyed, Sessions, SessionView
 from otel_rum_exporter.stats import Counters, Statistics
 
 Job = Delivery | list[Queued]

@@ -36,8 +36,8 @@ from otel_rum_exporter.callers import (
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert.metadata import server_domain
 from otel_rum_exporter.convert.pages import server_page_id
+from otel_rum_exporter.identity import PROCESS_SESSION_ID
 from otel_rum_exporter.propagation import RumSessionPropagator, environment_config
-from otel_rum_exporter.session import PROCESS_SESSION_ID
 from otel_rum_exporter.stats import CauseLog
 
 _ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)

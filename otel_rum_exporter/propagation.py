@@ -26,7 +26,7 @@ from opentelemetry.propagators.textmap import (
 from otel_rum_exporter import cookies
 from otel_rum_exporter.callers import CALLERS, SESSION_ID, USER_ID, CallerSession, Ignored, with_caller
 from otel_rum_exporter.config import ConfigError, RumConfig
-from otel_rum_exporter.session import NOBODY, session_uuid
+from otel_rum_exporter.identity import NOBODY, session_uuid
 from otel_rum_exporter.stats import CauseLog
 
 _logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Who: session and user ids as UUIDs, and what is remembered of each session: its pages, its browser, what was seen.
+"""What is remembered of each session: its pages, its browser, its user, what was reported.
 
 Bounded: the sessions that were idle longest are forgotten first. No lock and no clock: the pipeline has them.
 """
@@ -6,15 +6,11 @@ Bounded: the sessions that were idle longest are forgotten first. No lock and no
 from __future__ import annotations
 
 import hashlib
-import hmac
-import re
-from bisect import bisect_right, insort
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
-from functools import lru_cache
-from itertools import pairwise
-from typing import NamedTuple
-from uuid import UUID, uuid4, uuid5
+from bisect import bisect_right
+from collections import Counter, OrderedDict, deque
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
@@ -25,111 +21,17 @@ from otel_rum_exporter.convert.ids import uuid_of
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client, PageViewEvent, SessionStartEvent
-
-NOBODY = "00000000-0000-0000-0000-000000000000"
-"""The user id of users that telemetry does not name; aws-rum-web sends the same."""
-
-PROCESS_SESSION_ID = str(uuid4())
-"""The process's own session, the same in all its pipelines and in its forked children."""
+from otel_rum_exporter.identity import NOBODY, is_sampled, session_uuid, user_uuid
+from otel_rum_exporter.timeline import Place, Timeline, Visit
 
 START = SessionStartEvent.type_
 
 _IDLE_S = 1800.0  # aws-rum-web's sessionLengthSeconds: a session that was quiet for so long is over
-_MAX_VISITS = 64  # pages remembered of a session
 _MAX_SEEN = 128  # exceptions and web vitals remembered of a session
-
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_WRAPPED = re.compile(r"\{(?P<braced>[^{}]*)\}|urn:uuid:(?P<urn>.*)", re.IGNORECASE)
-_HEX = re.compile(r"[0-9a-f]{32}")
-
-
-@lru_cache(maxsize=8192)
-def session_uuid(raw: str, app_monitor_id: str) -> str:
-    """Return a session id in the API's form, the same in every process.
-
-    UUIDs are kept, 32 hex digits get dashes, any other string is hashed with the app monitor's id.
-    """
-    return _uuid(raw) or str(uuid5(UUID(app_monitor_id), "session:" + _hashable(raw)))
-
-
-@lru_cache(maxsize=8192)
-def user_uuid(raw: str, app_monitor_id: str, secret: str | None) -> str:
-    """Return a user id in the API's form, as `session_uuid` does.
-
-    With a secret, other strings become an HMAC, which nobody can reverse by guessing e-mail addresses.
-    """
-    known = _uuid(raw)
-    if known:
-        return known
-    if secret is None:
-        return str(uuid5(UUID(app_monitor_id), "user:" + _hashable(raw)))
-    return uuid_of(hmac.digest(secret.encode(), _hashable(raw).encode(), "sha256")[:16])
-
-
-def is_sampled(session_id: str, rate: float) -> bool:
-    """Tell whether a session is in the sample; every process says the same of it."""
-    if rate >= 1:
-        return True
-    return int.from_bytes(hashlib.sha256(session_id.encode()).digest()[:8], "big") / 2**64 < rate
-
-
-def _uuid(raw: str) -> str | None:
-    wrapped = _WRAPPED.fullmatch(raw)
-    candidate = (wrapped["braced"] or wrapped["urn"] or "") if wrapped else raw
-    if _UUID.fullmatch(candidate):
-        return candidate
-    if _HEX.fullmatch(candidate):
-        return f"{candidate[:8]}-{candidate[8:12]}-{candidate[12:16]}-{candidate[16:20]}-{candidate[20:]}"
-    return None
-
-
-def _hashable(raw: str) -> str:
-    return raw.encode("utf-8", "replace").decode()
-
-
-class Visit(NamedTuple):
-    """The user came to a page. Ordered by time."""
-
-    time_ns: int
-    page_id: str
-
-
-class Place(NamedTuple):
-    """A page in a session: the `interaction`-th from 0, and the one before it."""
-
-    visit: Visit
-    interaction: int
-    parent: Visit | None
-
-
-class Timeline:
-    """The pages of a session in the order of their time, however they arrive."""
-
-    def __init__(self) -> None:
-        """Begin without a page."""
-        self._visits: list[Visit] = []
-        self._places: list[Place] = []
-        self._forgotten = 0
-
-    def add(self, visit: Visit) -> None:
-        """Take note of a visit; the oldest is forgotten when there are too many."""
-        insort(self._visits, visit)
-        if len(self._visits) > _MAX_VISITS:
-            self._forgotten += self._visits[0].page_id != self._visits[1].page_id
-            del self._visits[0]
-        # a page changes only when its id does
-        changes = [new for old, new in pairwise(self._visits) if new.page_id != old.page_id]
-        pages = [self._visits[0], *changes]
-        parents = [None, *pages]
-        self._places = [
-            Place(page, self._forgotten + number, parent)
-            for number, (page, parent) in enumerate(zip(pages, parents, strict=False))
-        ]
-
-    @property
-    def places(self) -> Sequence[Place]:
-        """The pages so far; a later visit makes a new sequence, so this one may be read without a lock."""
-        return self._places
+_MAX_FACTS = 128  # of a session
+_MAX_CALLS = 8  # of one URL
+_LOOK_AHEAD_NS = 30_000_000_000  # how long before its record a hard load may have begun
+_AFTER_END_S = 10.0  # for which a session that has ended is remembered: what happened before may arrive after
 
 
 class Session(Struct):
@@ -138,26 +40,45 @@ class Session(Struct):
     seen_at: float
     timeline: Timeline = field(default_factory=Timeline)
     started: bool = False
+    is_client: bool = False
+    events: int = 0
     domain: str | None = None
     user_id: str = NOBODY
     client: Client = NO_CLIENT  # the user's browser, by its own items
     caller: Client = NO_CLIENT  # the same as servers see it
     seen: dict[Hashable, int] = field(default_factory=dict)
+    facts: dict[Hashable, Any] = field(default_factory=dict)
+    limited: Counter[int] = field(default_factory=Counter)
 
 
 class SessionView(NamedTuple):
-    """What a batch needs to know of its session, as of one moment; safe to read without a lock."""
+    """What a batch needs to know of its session, as of one moment; safe to read without a lock.
+
+    `limited` counts what was sent of the kinds that a page may have only so many of, by interaction. It is the
+    session's own: one batch of a session is built at a time.
+    """
 
     places: Sequence[Place] = ()
     domain: str | None = None
     client: Client = NO_CLIENT
+    facts: Mapping[Hashable, Any] = MappingProxyType({})
+    limited: Counter[int] = Counter()  # noqa: RUF012 - a view of nothing is nobody's
+
+    def fact(self, key: Hashable) -> Any:
+        """Return what items of the session said that others need, None if none did."""
+        return self.facts.get(key)
 
     def place_at(self, time_ns: int) -> Place | None:
-        """Return the page the user was on. Before the first, that is the first: a hard load's record comes late."""
-        if not self.places:
-            return None
+        """Return the page the user was on, None if that is not known.
+
+        Just before a session's first page that is the first: a hard load is reported when it is done.
+        """
         after = bisect_right(self.places, time_ns, key=lambda place: place.visit.time_ns)
-        return self.places[max(0, after - 1)]
+        if after:
+            return self.places[after - 1]
+        first = self.places[0] if self.places else None
+        is_load = first and first.interaction == 0 and first.visit.time_ns - time_ns <= _LOOK_AHEAD_NS
+        return first if is_load else None
 
     def place_of(self, visit: Visit) -> Place | None:
         """Return the page that this visit came to, None if the user was on it already."""
@@ -165,12 +86,15 @@ class SessionView(NamedTuple):
 
 
 class BatchKey(NamedTuple):
-    """Everything that a request says once. `client` is what the batch's items say of the user's device."""
+    """Everything that a request says once. `client` is what the batch's items say of the user's device.
+
+    `is_client` is None where neither the items nor their session have said so far whether they come from one.
+    """
 
     monitor: AppMonitor
     session_id: str
     user_id: str
-    is_client: bool
+    is_client: bool | None
     client: Client
 
 
@@ -189,6 +113,7 @@ class Sessions:
         self._config = config
         self._process_session_id = process_session_id
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._ended: deque[tuple[float, str]] = deque()
         self.serves_others = config.session == "require"
 
     def __len__(self) -> int:
@@ -197,7 +122,9 @@ class Sessions:
     def view(self, session_id: str) -> SessionView:
         """Return what is remembered of a session: nothing, if it was forgotten."""
         session = self._sessions.get(session_id)
-        return SessionView(session.timeline.places, session.domain, session.client) if session else SessionView()
+        if session is None:
+            return SessionView(limited=Counter())
+        return SessionView(session.timeline.places, session.domain, session.client, session.facts, session.limited)
 
     def start_none(self) -> None:
         """Take the process's session as started: a forked child goes on with its parent's."""
@@ -206,21 +133,36 @@ class Sessions:
     def admit(self, conversion: Conversion, monitor: AppMonitor, now: float) -> list[Keyed] | DropReason:
         """Give an item's events their session.
 
-        Shape:  the item's events, perhaps with a session_start_event before them, less those reported before.
-        Errors: NO_SESSION, SAMPLED_OUT, DUPLICATE when every event was reported before.
+        Shape:  the item's events, perhaps with a session_start_event before them, less those reported before; none
+                for an item that only completes others.
+        Errors: NO_SESSION, SAMPLED_OUT, DUPLICATE when every event was reported before, LIMITED, UNMAPPED for the
+                session's end.
         """
         session_id = self._session_id(conversion, monitor)
         if session_id is None:
             return DropReason.NO_SESSION
         if not is_sampled(session_id, self._config.session_sample_rate):
             return DropReason.SAMPLED_OUT
+        if conversion.ends_session:
+            self._ended.append((now, session_id))
+            return DropReason.UNMAPPED
         session = self._touch(session_id, now)
-        self._learn(session, conversion)
+        self._learn(session, conversion, monitor)
+        # an item may only complete others
+        return self._events(session, session_id, conversion, monitor) if conversion.events else []
+
+    def _events(
+        self, session: Session, session_id: str, conversion: Conversion, monitor: AppMonitor
+    ) -> list[Keyed] | DropReason:
         key = self._key(session, session_id, conversion, monitor)
         starts = [draft for draft in conversion.events if draft.type == START]
         drafts = [draft for draft in conversion.events if draft not in starts and _is_news(session, draft)]
         drafts = [*self._start(session, session_id, conversion, starts), *drafts]
-        return [Keyed(key, draft) for draft in drafts] or DropReason.DUPLICATE
+        if not drafts:
+            return DropReason.DUPLICATE
+        session.events += len(drafts)
+        limit = self._config.session_event_limit
+        return DropReason.LIMITED if limit and session.events > limit else [Keyed(key, draft) for draft in drafts]
 
     def _session_id(self, conversion: Conversion, monitor: AppMonitor) -> str | None:
         if conversion.session:
@@ -242,26 +184,40 @@ class Sessions:
         oldest = next(iter(self._sessions))
         if now - self._sessions[oldest].seen_at > _IDLE_S:
             del self._sessions[oldest]
+        while self._ended and now - self._ended[0][0] > _AFTER_END_S:
+            ended_at, session_id = self._ended.popleft()
+            session = self._sessions.get(session_id)
+            if session is not None and session.seen_at <= ended_at + _AFTER_END_S:
+                del self._sessions[session_id]
 
-    def _learn(self, session: Session, conversion: Conversion) -> None:
+    def _learn(self, session: Session, conversion: Conversion, monitor: AppMonitor) -> None:
         origin = conversion.origin
+        session.is_client = session.is_client or bool(origin.is_client)
         if origin.client != NO_CLIENT and origin.is_client:
-            session.client = origin.client
+            session.client = _merged(session.client, origin.client)
         elif origin.client != NO_CLIENT:
             session.caller = origin.client
+        if conversion.previous_session and session.user_id == NOBODY:
+            previous = self._sessions.get(session_uuid(conversion.previous_session, monitor.id))
+            session.user_id = previous.user_id if previous else NOBODY
         for draft in conversion.events:
             if draft.domain and session.domain is None:
                 session.domain = draft.domain
             if isinstance(draft.details, PageViewEvent):
                 session.timeline.add(Visit(draft.time_ns, draft.details.pageId))
+            elif origin.is_client and isinstance(draft.page.pageId, str):
+                _see(session, Visit(draft.time_ns, draft.page.pageId, is_view=False))
+        for name, fact in conversion.facts.items():
+            _remember(session.facts, name, fact)
 
     def _key(self, session: Session, session_id: str, conversion: Conversion, monitor: AppMonitor) -> BatchKey:
         origin = conversion.origin
         if conversion.user:
             session.user_id = user_uuid(conversion.user, monitor.id, self._config.user_id_secret)
         # items that do not name their user or their device share the requests of those that do
-        client = session.client if origin.is_client else session.caller
-        return BatchKey(monitor, session_id, session.user_id, origin.is_client, client)
+        is_client = origin.is_client or (session.is_client or None if origin.is_client is None else False)
+        client = session.client if is_client else NO_CLIENT if is_client is None else session.caller
+        return BatchKey(monitor, session_id, session.user_id, is_client, client)
 
     def _start(self, session: Session, session_id: str, conversion: Conversion, explicit: list[Draft]) -> list[Draft]:
         """Return the session's start, once, at the first sight of a user's own item or of the process's session."""
@@ -288,6 +244,33 @@ def _is_news(session: Session, draft: Draft) -> bool:
     if len(session.seen) > _MAX_SEEN:
         del session.seen[next(iter(session.seen))]
     return True
+
+
+def _see(session: Session, visit: Visit) -> None:
+    """Take note of the page that an item names, unless it is the one that is known."""
+    known = SessionView(session.timeline.places).place_at(visit.time_ns)
+    if known is None or known.visit.page_id != visit.page_id:
+        session.timeline.add(visit)
+
+
+def _merged(old: Client, new: Client) -> Client:
+    """Return what is known of a device: the latest word on each member."""
+    return new if old == NO_CLIENT else Client(**{
+        name: getattr(new, name) if getattr(new, name) is not msgspec.UNSET else getattr(old, name)
+        for name in Client.__struct_fields__
+    })  # fmt: skip
+
+
+def _remember(facts: dict[Hashable, Any], name: Hashable, fact: Any) -> None:
+    """Keep a fact; of the calls of a URL the latest few."""
+    before = facts.pop(name, None)
+    facts[name] = (*before, *fact)[-_MAX_CALLS:] if _is_call(name) and before else fact
+    if len(facts) > _MAX_FACTS:
+        del facts[next(iter(facts))]
+
+
+def _is_call(name: Hashable) -> bool:
+    return isinstance(name, tuple) and name[0] == "call"
 
 
 def _is_near(once: Once, distance_ns: int) -> bool:

@@ -14,17 +14,9 @@ from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert.conversion import Conversion, Draft, Once, Origin
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client, PageViewEvent
-from otel_rum_exporter.session import (
-    NOBODY,
-    START,
-    Sessions,
-    SessionView,
-    Timeline,
-    Visit,
-    is_sampled,
-    session_uuid,
-    user_uuid,
-)
+from otel_rum_exporter.identity import NOBODY, is_sampled, session_uuid, user_uuid
+from otel_rum_exporter.session import START, Sessions, SessionView
+from otel_rum_exporter.timeline import Timeline, Visit
 
 MONITOR = AppMonitor("11111111-2222-4333-8444-555555555555")
 OTHER_MONITOR = "99999999-2222-4333-8444-555555555555"
@@ -138,7 +130,9 @@ def timeline_of(visits):
     return timeline
 
 
-visit_lists = st.lists(st.builds(Visit, st.integers(0, 30), st.sampled_from(["/a", "/b", "/c"])), max_size=40)
+visit_lists = st.lists(
+    st.builds(Visit, st.integers(0, 30), st.sampled_from(["/a", "/b", "/c"]), st.just(value=True)), max_size=40
+)
 
 
 @given(visit_lists, st.randoms())

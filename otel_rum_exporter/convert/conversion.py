@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from otel_rum_exporter.events import NO_PAGE, AppMonitor, Client, Page, PageViewEvent
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.events import NO_PAGE, AppMonitor, Client, CustomEvent, Details, Page, PageViewEvent
 
 CustomAttributes = Mapping[str, str | float | int | bool]
 
@@ -23,14 +24,54 @@ class Once(NamedTuple):
     latest: bool = False
 
 
+class Facts(Protocol):
+    """What items of a session have said that its other items need."""
+
+    def fact(self, key: Hashable) -> Any:
+        """Return what is known under a key, None if nothing is."""
+
+
+class Deferred(Struct, frozen=True, kw_only=True, gc=False):
+    """Details that other items of the session complete, which may arrive later: resolved when the batch is built."""
+
+    type_: str
+
+    def resolve(self, session: Facts) -> Details | DropReason:
+        """Return the details, or why there are none after all."""
+        raise NotImplementedError
+
+
+class Part(NamedTuple):
+    """An event of an item.
+
+    `name` tells the events of an item apart; the session remembers the event's id under `known_as`; `is_limited` says
+    that a page may have only so many of its kind.
+    """
+
+    name: str
+    time_ns: int
+    details: Details | CustomEvent | Deferred
+    once: Once | None = None
+    known_as: Hashable | None = None
+    is_limited: bool = False
+
+
+class Found(NamedTuple):
+    """What an item holds: events, and facts for other items of its session. Shape: either may be empty, not both."""
+
+    parts: list[Part]
+    facts: Mapping[Hashable, Any] = {}
+
+
 class Origin(Struct, frozen=True, gc=False):
     """What a resource and a scope say of an item: its app monitor, and whether a user's device produced it.
 
-    `monitor` is None where neither the configuration nor the resource names one; `attributes` are the resource's.
+    `monitor` is None where neither the configuration nor the resource names one; `is_client` is None where nothing
+    tells, and the session's other items decide; `attributes` are the resource's.
     """
 
     monitor: AppMonitor | None
-    is_client: bool
+    is_client: bool | None
     client: Client
     session: str | None = None
     user: str | None = None
@@ -40,25 +81,31 @@ class Origin(Struct, frozen=True, gc=False):
 class Draft(Struct, frozen=True, kw_only=True, gc=False):
     """An event without its session.
 
-    `details` is JSON text; a page view stays a struct, since its place among the session's pages is known only
-    when its batch is built. `page` is set where the item itself says it, as entry spans of servers do; `visit` names
-    the page that the user is on from this moment.
+    `details` is JSON text, unless it is known only when the batch is built: a page view's place among the session's
+    pages, and what other items complete. `page` is set where the item itself names it, as entry spans of servers do.
     """
 
     id: str
     time_ns: int
     type: str
-    details: str | PageViewEvent
+    details: str | PageViewEvent | Deferred
     page: Page = NO_PAGE
     domain: str | None = None
     attributes: CustomAttributes = {}
     once: Once | None = None
+    is_limited: bool = False
 
 
 class Conversion(Struct, frozen=True, kw_only=True, gc=False):
-    """The events of one item. Shape: at least one; `session` and `user` as the item names them, or None."""
+    """What became of one item.
+
+    Shape:  events or facts, or the end of the session; `session` and `user` as the item names them, or None.
+    """
 
     session: str | None
     user: str | None
     origin: Origin
     events: list[Draft]
+    facts: Mapping[Hashable, Any] = {}
+    previous_session: str | None = None
+    ends_session: bool = False

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from otel_rum_exporter.config import RumConfig, UrlQuery
 from otel_rum_exporter.convert import urls
 from otel_rum_exporter.convert.attributes import Attributes, integer, or_unset, text
-from otel_rum_exporter.convert.conversion import Once
+from otel_rum_exporter.convert.conversion import Once, Origin
 from otel_rum_exporter.encoding import plain, well_formed
-from otel_rum_exporter.events import JsErrorEvent
+from otel_rum_exporter.events import CustomEvent, JsErrorEvent
 
 _CUT = "..."
 _URL = re.compile(r"https?://[^\s()]+?(?=(?::\d+){0,2}(?:[\s()]|$))")  # without line and column
@@ -101,6 +101,28 @@ def js_error(
         colno=or_unset(frame and frame.colno),
         stack=or_unset(cut_stack(stack, length, config.url_query) or None),
     )
+
+
+def exception(  # noqa: PLR0913 - what tells one report of an exception from another
+    attributes: Attributes,
+    config: RumConfig,
+    origin: Origin,
+    *,
+    trace_id: int,
+    time_ns: int,
+    description: str | None = None,
+) -> tuple[JsErrorEvent | CustomEvent, Once]:
+    """Return the event of an exception, and what makes it the same as another report of it.
+
+    A server's is a custom event where `server_exceptions` asks for that, so that errors of the front end stay apart.
+    """
+    error = js_error(attributes, config, description=description)
+    same = once(error, trace_id, time_ns, is_client=bool(origin.is_client))
+    if origin.is_client or config.server_exceptions == "js_error":
+        return error, same
+    names = ("version", "type", "message", "filename", "lineno", "stack")
+    details = {name: value for name in names if isinstance(value := getattr(error, name), str | int)}
+    return CustomEvent("otel.exception", details), same
 
 
 def once(error: JsErrorEvent, trace_id: int, time_ns: int, *, is_client: bool) -> Once:

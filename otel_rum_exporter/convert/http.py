@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from msgspec import UNSET
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_rum_exporter.config import RumConfig
@@ -39,11 +40,10 @@ def http_event(span: SpanItem, attributes: Attributes, config: RumConfig, *, is_
     Args:
         span: A CLIENT or SERVER span.
         attributes: Its attributes.
-        config: `http_events` and `url_query` count.
-        is_client: Whether a browser or a mobile app made the call: there any status but 2xx is a failure, as
-            aws-rum-web has it; elsewhere 4xx and 5xx are.
+        config: `url_query` counts.
+        is_client: Whether a browser or a mobile app made the call.
 
-    Errors: SELF_TRAFFIC, FILTERED by the option, INCOMPLETE for a call without an outcome.
+    Errors: SELF_TRAFFIC, INCOMPLETE for a call without an outcome.
     """
     url = _url(attributes, span.kind)
     if urls.is_self_traffic(url) or attributes.get("rpc.service") in ("RUM", "CloudWatch RUM"):
@@ -52,8 +52,6 @@ def http_event(span: SpanItem, attributes: Attributes, config: RumConfig, *, is_
     error = _error(span, attributes, config, status, is_client=is_client)
     if status is None and error is None:
         return DropReason.INCOMPLETE
-    if not _wanted(config, failed=error is not None or _is_failure(status, is_client=is_client)):
-        return DropReason.FILTERED
     context = span.context
     return HttpEvent(
         request=HttpRequest(method=_method(span, attributes), url=or_unset(url and _shown(url, config))),
@@ -70,13 +68,16 @@ def xray_trace_id(trace_id: int) -> str:
     return f"1-{digits[:8]}-{digits[8:]}"
 
 
-def _wanted(config: RumConfig, *, failed: bool) -> bool:
-    return config.http_events == "all" or (config.http_events == "failures" and failed)
+def is_wanted(call: HttpEvent, config: RumConfig, *, is_client: bool) -> bool:
+    """Tell whether the option `http_events` leaves a call in.
 
-
-def _is_failure(status: int | None, *, is_client: bool) -> bool:
-    if status is None:
+    In a browser or a mobile app any status but 2xx is a failure, as aws-rum-web has it; elsewhere 4xx and 5xx are.
+    """
+    if config.http_events != "failures":
+        return config.http_events == "all"
+    if call.response is UNSET or call.error is not UNSET:
         return True
+    status = call.response.status
     return not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES if is_client else status >= _CLIENT_ERROR
 
 

@@ -12,6 +12,7 @@ from fnmatch import translate
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import urls
@@ -35,6 +36,7 @@ _RESERVED = frozenset({
 })  # fmt: skip
 
 _MACHINE = ("os.", "host.", "process.")
+_LANGUAGE = "telemetry.sdk.language"
 _CLIENT_LANGUAGES = ("webjs", "swift")
 _CLIENT_RESOURCE = re.compile(r"browser\.|device\.|rum\.sdk\.version$")
 _CLIENT_SCOPE = re.compile(
@@ -60,11 +62,11 @@ def origin(
         _is_client_resource(attributes)
         or bool(scope and scope.name and _CLIENT_SCOPE.match(scope.name))
         # a server's events may be called app.something too
-        or (is_client_event and "telemetry.sdk.language" not in attributes)
+        or (is_client_event and _LANGUAGE not in attributes)
     )
     return Origin(
         monitor=app_monitor(config, attributes),
-        is_client=is_client,
+        is_client=is_client or (False if _LANGUAGE in attributes else None),
         client=client(attributes) if is_client else NO_CLIENT,
         session=text(attributes, "session.id"),
         user=text(attributes, "user.id"),
@@ -79,6 +81,16 @@ def with_caller(origin: Origin, attributes: Attributes) -> Origin:
     """
     user_agent = _clipped(text(attributes, "user_agent.original", "http.user_agent"))
     return msgspec.structs.replace(origin, client=Client(user_agent=user_agent)) if user_agent else origin
+
+
+def with_device(origin: Origin, attributes: Attributes) -> Origin:
+    """Return the origin of a browser's item with its user agent, where only the item names it."""
+    if origin.client.browserName is not UNSET or origin.client.user_agent is not UNSET:
+        return origin
+    user_agent = _clipped(text(attributes, "user_agent.original", "http.user_agent"))
+    if not user_agent:
+        return origin
+    return msgspec.structs.replace(origin, client=msgspec.structs.replace(origin.client, user_agent=user_agent))
 
 
 def is_client_event(name: str) -> bool:
@@ -177,7 +189,7 @@ def _without_machine(attributes: Attributes) -> Attributes:
 
 
 def _is_client_resource(attributes: Attributes) -> bool:
-    language = attributes.get("telemetry.sdk.language")
+    language = attributes.get(_LANGUAGE)
     if language in _CLIENT_LANGUAGES:
         return True
     if language == "python":
@@ -222,5 +234,5 @@ def _device_type(attributes: Attributes, system: str | None) -> str | None:
     if mobile or (system or "").lower() in _MOBILE_SYSTEMS:
         return "mobile"
     # a browser without any hint is a desktop's, as aws-rum-web has it
-    is_browser = mobile is False or attributes.get("telemetry.sdk.language") == "webjs"
+    is_browser = mobile is False or attributes.get(_LANGUAGE) == "webjs"
     return "desktop" if is_browser else None

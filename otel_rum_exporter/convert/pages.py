@@ -13,6 +13,8 @@ from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import clip, well_formed
 from otel_rum_exporter.events import PageViewEvent
 
+_ROUTE = "Navigation: "
+
 MAX_PAGE_ID = 256
 """Characters; the metadata schema's limit of a string."""
 
@@ -26,6 +28,14 @@ def page_view(attributes: Attributes, page_id_format: PageIdFormat) -> PageViewE
     if page is None:
         return DropReason.INCOMPLETE
     return PageViewEvent(pageId=clip(well_formed(page), MAX_PAGE_ID))
+
+
+def route_view(span_name: str, page_id_format: PageIdFormat) -> PageViewEvent | None:
+    """Return the view of the page that a user-interaction span went to; its name then is `Navigation: ` and the route."""
+    if not span_name.startswith(_ROUTE):
+        return None
+    view = page_view({"url.full": span_name[len(_ROUTE) :]}, page_id_format)
+    return None if isinstance(view, DropReason) else view
 
 
 def server_page_id(attributes: Attributes, page_id_format: PageIdFormat) -> str | None:

@@ -6,13 +6,14 @@ Source: web-vitals 5 for the names in the attribution, which differ from those o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import msgspec
 
+from otel_rum_exporter.convert import navigation, resources
 from otel_rum_exporter.convert.attributes import Attributes, is_number, number, text
-from otel_rum_exporter.convert.conversion import Once
+from otel_rum_exporter.convert.conversion import Deferred, Facts, Found, Once, Part
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import clip, plain
 from otel_rum_exporter.events import (
@@ -47,6 +48,61 @@ _MAX_BODY = 262_144  # characters; the body repeats performance entries
 _MAX_TEXT = 1024  # characters of a selector or URL
 
 
+class LinkedPaint(Deferred, frozen=True, kw_only=True, gc=False):
+    """LCP, whose attribution names the events of its page's load and of its image, once these are known."""
+
+    type_: str = LargestContentfulPaintEvent.type_
+    event: LargestContentfulPaintEvent
+    page: str | None
+    resource: Hashable
+
+    def resolve(self, session: Facts) -> LargestContentfulPaintEvent:
+        """Return the event with the ids that are known."""
+        load = session.fact(navigation.known_as(self.page)) or session.fact(navigation.span_known_as(self.page))
+        ids = {"navigationEntry": load, "lcpResourceEntry": session.fact(self.resource)}
+        known = {name: event_id for name, event_id in ids.items() if event_id is not None}
+        attribution = self.event.attribution
+        if attribution is msgspec.UNSET or not known:
+            return self.event
+        return msgspec.structs.replace(self.event, attribution=msgspec.structs.replace(attribution, **known))
+
+
+class SpanVital(Deferred, frozen=True, kw_only=True, gc=False):
+    """A paint or first byte that `documentLoad` or `documentFetch` tells of, for want of a web vital.
+
+    Units:  `at_ns` is in epoch nanoseconds.
+    """
+
+    name: str
+    at_ns: int
+    load: Mapping[str, int]
+    trace_id: int
+
+    def resolve(self, session: Facts) -> Details | DropReason:
+        """Return the event, unless the session reports this web vital itself."""
+        if session.fact(("vital", self.name)) is not None:
+            return DropReason.DUPLICATE
+        origin_ns = navigation.time_origin_ns(self.load, session.fact(("fetch", self.trace_id)))
+        if origin_ns is None or self.at_ns < origin_ns:
+            return DropReason.INCOMPLETE
+        return _VITALS[self.name][0](value=(self.at_ns - origin_ns) / 1e6)  # type: ignore[call-arg]
+
+
+def from_log(attributes: Attributes, body: Any, time_ns: int) -> Found | DropReason:
+    """Return what a `browser.web_vital` record holds. Errors: as `web_vital`."""
+    event = web_vital(attributes, body)
+    if isinstance(event, DropReason):
+        return event
+    name = text(_fields(attributes, body), "name")
+    details = _linked(event, body) if isinstance(event, LargestContentfulPaintEvent) else event
+    return Found([Part("vital", time_ns, details, once(attributes, body))], {("vital", name): True})
+
+
+def from_span(name: str, at_ns: int, load: Mapping[str, int], trace_id: int) -> SpanVital:
+    """Return the vital that a mark of a page's load stands for."""
+    return SpanVital(type_=_VITALS[name][0].type_, name=name, at_ns=at_ns, load=load, trace_id=trace_id)
+
+
 def web_vital(attributes: Attributes, body: Any) -> Details | DropReason:
     """Return the event of a web vital. Errors: UNMAPPED for a name RUM has no type for, INCOMPLETE without a value."""
     fields = _fields(attributes, body)
@@ -77,16 +133,30 @@ def _fields(attributes: Attributes, body: Any) -> Mapping[str, Any]:
 
 def _attribution(attribution_type: type[msgspec.Struct], body: Any) -> Any:
     """Return the attribution in the body, or nothing where a required member is missing: RUM refuses partial ones."""
+    members = _object(body)
+    return msgspec.UNSET if members is None else _checked(attribution_type, members)
+
+
+def _object(body: Any) -> Mapping[str, Any] | None:
     if isinstance(body, str) and len(body) <= _MAX_BODY:
         try:
             body = msgspec.json.decode(body)
         except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-            return msgspec.UNSET
-    elif not isinstance(body, Mapping):
-        return msgspec.UNSET
-    if not isinstance(body, Mapping):
-        return msgspec.UNSET
-    return _checked(attribution_type, body)
+            return None
+    return body if isinstance(body, Mapping) else None
+
+
+def _linked(event: LargestContentfulPaintEvent, body: Any) -> LargestContentfulPaintEvent | LinkedPaint:
+    """Return LCP with what its two performance entries are known as."""
+    members = _object(body) or {}
+    page, image = (members.get(name) for name in ("navigationEntry", "lcpResourceEntry"))
+    url = text(page, "name") if isinstance(page, Mapping) else None
+    resource = None
+    if isinstance(image, Mapping):
+        start, duration = number(image, "startTime"), number(image, "duration")
+        if start is not None and duration is not None:
+            resource = resources.known_as(text(image, "name"), start, duration)
+    return LinkedPaint(event=event, page=url, resource=resource) if url or resource else event
 
 
 def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any]) -> Any:

@@ -10,7 +10,8 @@ from otel_rum_exporter.batching import Batches
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.session import NOBODY, Sessions
+from otel_rum_exporter.identity import NOBODY
+from otel_rum_exporter.session import Sessions
 
 MONITOR = "11111111-2222-4333-8444-555555555555"
 PROCESS_SESSION = "99999999-8888-4777-8666-555555555555"

@@ -17,8 +17,8 @@ from requests_of_browsers import OTHER_SESSION, SESSION, USER, cookie
 from otel_rum_exporter import DropReason, RumSessionPropagator, RumSessionSpanProcessor
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
+from otel_rum_exporter.identity import PROCESS_SESSION_ID
 from otel_rum_exporter.joining import join_log, join_span
-from otel_rum_exporter.session import PROCESS_SESSION_ID
 
 SERVER = SpanKind.SERVER
 REQUEST = {"http.request.method": "GET", "url.path": "/api", "http.response.status_code": 200}

@@ -13,8 +13,8 @@ from requests_of_browsers import NOBODY, OTHER_SESSION, SESSION, USER, cookie, c
 
 from otel_rum_exporter.callers import CallerSession, Ignored, caller_of, was_examined
 from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.identity import session_uuid
 from otel_rum_exporter.propagation import RumSessionPropagator
-from otel_rum_exporter.session import session_uuid
 
 MONITOR_ID = "11111111-2222-3333-4444-555555555555"
 

@@ -15,7 +15,7 @@ from requests_of_browsers import OTHER_SESSION, SESSION, USER, cookie, cwr_s
 
 from otel_rum_exporter import RumSessionPropagator, RumSessionSpanProcessor
 from otel_rum_exporter.callers import CallerSession, Ignored
-from otel_rum_exporter.session import PROCESS_SESSION_ID
+from otel_rum_exporter.identity import PROCESS_SESSION_ID
 
 SERVER = SpanKind.SERVER
 WITH_SESSION = {"session.id": SESSION, "user.id": USER}

@@ -1,0 +1,171 @@
+"""Resources of a page become `performance_resource_event`: `browser.resource_timing` log events, `resourceFetch` spans.
+
+Calls by fetch and XMLHttpRequest are left to `http_event`, and the telemetry's own requests to nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import msgspec
+
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert.attributes import Attributes, number, or_unset, text
+from otel_rum_exporter.convert.conversion import Deferred, Facts
+from otel_rum_exporter.convert.navigation import span_times, time_origin_ns
+from otel_rum_exporter.convert.timing import shared_fields
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.encoding import well_formed
+from otel_rum_exporter.events import ResourceEvent
+from otel_rum_exporter.items import SpanItem
+
+LIMITED = ("image", "other")
+"""File types of which aws-rum-web records only some of a page's."""
+
+_PREFIX = "browser.resource_timing."
+_MAX_INITIATOR = 64
+_CALLS = ("fetch", "xmlhttprequest")
+_NAMES = {
+    "redirectStart": "redirect_start",
+    "redirectEnd": "redirect_end",
+    "workerStart": "worker_start",
+    "fetchStart": "fetch_start",
+    "domainLookupStart": "domain_lookup_start",
+    "domainLookupEnd": "domain_lookup_end",
+    "connectStart": "connect_start",
+    "connectEnd": "connect_end",
+    "secureConnectionStart": "secure_connection_start",
+    "requestStart": "request_start",
+    "responseStart": "response_start",
+    "responseEnd": "response_end",
+    "transferSize": "transfer_size",
+    "encodedBodySize": "encoded_body_size",
+    "decodedBodySize": "decoded_body_size",
+}
+# aws-rum-web's table, with its gaps: woff2, webp, avif and mjs are in none of these, and case counts
+_EXTENSIONS = {
+    "stylesheet": ("css", "less"),
+    "document": ("htm", "html", "ts", "doc", "docx", "pdf", "xls", "xlsx"),
+    "script": ("js",),
+    "image": ("ai", "bmp", "gif", "ico", "jpeg", "jpg", "png", "ps", "psd", "svg", "tif", "tiff"),
+    "font": ("fnt", "fon", "otf", "ttf", "woff"),
+}
+_BY_EXTENSION = {extension: kind for kind, extensions in _EXTENSIONS.items() for extension in extensions}
+_BY_INITIATOR = {
+    "image": "image", "img": "image", "input": "image", "iframe": "document", "frame": "document",
+    "script": "script", "css": "stylesheet",
+}  # fmt: skip
+_INITIATORS = {"script": "script", "stylesheet": "link", "image": "img", "font": "css", "document": "iframe"}
+
+
+class SpanResource(Deferred, frozen=True, kw_only=True, gc=False):
+    """The event of a `resourceFetch` span, which waits to learn when its page's load began, and whether it is a call's.
+
+    Calls before the end of the load look the same, but for their own span. Units: epoch nanoseconds.
+    """
+
+    type_: str = ResourceEvent.type_
+    event: ResourceEvent
+    url: str
+    trace_id: int
+    start_ns: int
+    end_ns: int
+
+    def resolve(self, session: Facts) -> ResourceEvent | DropReason:
+        """Return the event, unless the URL was called at the same time."""
+        calls = session.fact(call_known_as(self.url)) or ()
+        if any(start_ns <= self.end_ns and self.start_ns <= end_ns for start_ns, end_ns in calls):
+            return DropReason.DUPLICATE
+        load = session.fact(("load", self.trace_id))
+        origin_ns = time_origin_ns(load, session.fact(("fetch", self.trace_id))) if load else None
+        if origin_ns is None or origin_ns > self.start_ns:
+            return self.event
+        return msgspec.structs.replace(self.event, startTime=(self.start_ns - origin_ns) / 1e6)
+
+
+def known_as(url: str | None, start: float, duration: float) -> Hashable:
+    """Return what a resource's event is known as in its session."""
+    return ("resource", url, round(start, 1), round(duration, 1))
+
+
+def call_known_as(url: str) -> Hashable:
+    """Return what the calls of a URL are known as in their session: their start and end in epoch nanoseconds."""
+    return ("call", url)
+
+
+def from_log(attributes: Attributes, config: RumConfig) -> ResourceEvent | DropReason:
+    """Return the event of a `browser.resource_timing` record.
+
+    Errors: SELF_TRAFFIC; UNMAPPED for calls, which have their own event, and for URLs that are not http; INCOMPLETE
+            without a duration.
+    """
+    url, initiator = text(attributes, "url.full"), text(attributes, _PREFIX + "initiator_type") or "other"
+    refused = _refused(url)
+    if refused is not None or initiator in _CALLS:
+        return refused or DropReason.UNMAPPED
+    marks = {
+        name: value
+        for name, snake in _NAMES.items()
+        if (value := number(attributes, _PREFIX + snake)) is not None and value >= 0
+    }
+    end, duration = marks.get("responseEnd"), number(attributes, _PREFIX + "duration")
+    if duration is None or duration < 0:
+        return DropReason.INCOMPLETE
+    start = max(0, end - duration) if end else marks.get("redirectStart") or marks.get("fetchStart")
+    event = ResourceEvent(
+        initiatorType=well_formed(initiator[:_MAX_INITIATOR]),
+        duration=duration,
+        fileType=file_type(url or "", initiator),
+        targetUrl=or_unset(url and well_formed(urls.redact(url, config.url_query))),
+        startTime=or_unset(start),
+        transferSize=or_unset(marks.get("transferSize")),
+    )
+    return (
+        event
+        if config.resource_details == "basic"
+        else _full(event, marks, text(attributes, _PREFIX + "next_hop_protocol"))
+    )
+
+
+def from_span(span: SpanItem, attributes: Attributes, config: RumConfig) -> SpanResource | DropReason:
+    """Return what a `resourceFetch` span becomes. Errors: as `from_log`."""
+    url = text(attributes, "url.full", "http.url")
+    refused = _refused(url)
+    if refused is not None:
+        return refused
+    times = span_times(span.events)
+    start_ns, end_ns = times.get("fetchStart", span.start_time), times.get("responseEnd", span.end_time)
+    if not url or not start_ns or not end_ns or end_ns < start_ns:
+        return DropReason.INCOMPLETE
+    kind = file_type(url, "")
+    event = ResourceEvent(
+        initiatorType=_INITIATORS.get(kind, "other"),
+        duration=(end_ns - start_ns) / 1e6,
+        fileType=kind,
+        targetUrl=well_formed(urls.redact(url, config.url_query)),
+    )
+    trace_id = span.context.trace_id if span.context else 0
+    return SpanResource(event=event, url=url, trace_id=trace_id, start_ns=start_ns, end_ns=end_ns)
+
+
+def file_type(url: str, initiator: str) -> str:
+    """Return the type of a resource, as aws-rum-web tells it: by the extension, then by what asked for it."""
+    name = url.rpartition("/")[2]
+    extension = name.rpartition(".")[2].partition("?")[0].partition("#")[0]
+    return _BY_EXTENSION.get(extension) or _BY_INITIATOR.get(initiator, "other")
+
+
+def _refused(url: str | None) -> DropReason | None:
+    parts = urls.split(url) if url else None
+    if parts is None or parts.scheme not in ("http", "https"):
+        return DropReason.UNMAPPED
+    return DropReason.SELF_TRAFFIC if urls.is_self_traffic(url) else None
+
+
+def _full(event: ResourceEvent, marks: dict[str, float], protocol: str | None) -> ResourceEvent:
+    """Return the event with every timing that is known; another origin's zeros are not measurements."""
+    known = {name: value for name, value in marks.items() if value or name in ("transferSize", "secureConnectionStart")}
+    own = {name: getattr(event, name) for name in ("initiatorType", "duration", "fileType", "targetUrl", "startTime")}
+    fields = shared_fields(known if marks.get("requestStart") else {})
+    return ResourceEvent(**(fields | own | {"transferSize": event.transferSize}), nextHopProtocol=or_unset(protocol))
