@@ -3,7 +3,7 @@
 # ruff: noqa: RUF009 - `option` makes the field that dataclasses turns into an immutable default
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -15,6 +15,7 @@ from otel_rum_exporter.option_kinds import (
     choice,
     directory,
     flag,
+    function,
     matching,
     number,
     secret,
@@ -297,6 +298,13 @@ class RumConfig:
         doc="Delivers on SIGTERM, then calls the handler that was there before.",
         variable=False,
         later=LATER,
+    )
+
+    convert: Callable[..., Any] | None = option(
+        None,
+        function(),
+        "Called with each item and the list of events it would become; returns the events to send instead.",
+        variable=False,
     )
 
     @classmethod

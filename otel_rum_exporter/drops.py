@@ -27,6 +27,8 @@ class DropReason(str, Enum):
     """More than `session_event_limit` or `resource_image_limit` allows. Also a reason for events."""
     DUPLICATE = "duplicate"
     """The same exception, page or web vital was reported before. Also a reason for events."""
+    HOOK = "hook"
+    """The function that the option `convert` names returned nothing for it."""
     UNCONVERTIBLE = "unconvertible"
     """Its conversion failed; the log names the error."""
     SHUTDOWN = "shutdown"

@@ -131,6 +131,18 @@ def texts(of: str) -> Kind[tuple[str, ...]]:
     return Kind(accepts, parse)
 
 
+def function() -> Kind[Callable[..., Any]]:
+    """A function; no text can name one."""
+    accepts = "a function"
+
+    def parse(value: Any) -> Callable[..., Any]:
+        if callable(value):
+            return value  # type: ignore[no-any-return] # callable() does not say what it returns
+        raise ValueError(accepts)
+
+    return Kind(accepts, parse)
+
+
 def directory() -> Kind[Path]:
     """A path; whether it can be used is found out by whoever opens it."""
     accepts = "a path"

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import logs, metadata, pages, spans, urls
+from otel_rum_exporter.convert import hook, logs, metadata, pages, spans, urls
 from otel_rum_exporter.convert.attributes import Attributes, text
 from otel_rum_exporter.convert.conversion import Conversion, Deferred, Draft, Found, Origin, Part
 from otel_rum_exporter.convert.ids import LogEventIds, span_event_id
@@ -50,6 +50,8 @@ class Converter:
         attributes = dict(span.attributes or {})
         origin = self._origin(span.resource, span.instrumentation_scope)
         found = spans.read(spans.Span(span, attributes, origin), self._config)
+        if self._config.convert is not None and found is not DropReason.SELF_TRAFFIC:
+            found = hook.apply(self._config.convert, span, found, known_ns(span.end_time, span.start_time))
         if isinstance(found, DropReason):
             return found
         if span.kind in spans.ENTRY_KINDS and not origin.is_client:
@@ -75,6 +77,8 @@ class Converter:
             return self._conversion(Found([]), attributes, origin, NOWHERE, _no_id, ends_session=True)
         time_ns = known_ns(record.timestamp, record.observed_timestamp)
         found = logs.read(logs.Log(record, name, attributes, origin, time_ns), self._config)
+        if self._config.convert is not None and found is not DropReason.SELF_TRAFFIC:
+            found = hook.apply(self._config.convert, log, found, time_ns)
         if isinstance(found, DropReason):
             return found
         destination = text(attributes, "url.full") if name in _PAGE_RECORDS else None

@@ -1,0 +1,63 @@
+"""The user's own say in conversion: the option `convert`, a function that sees each item and what it would become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from otel_rum_exporter.convert.conversion import Deferred, Found, Part
+from otel_rum_exporter.convert.custom import event_type
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.encoding import encode
+from otel_rum_exporter.events import CustomEvent, Details
+from otel_rum_exporter.items import LogItem, SpanItem
+
+Event = Details | CustomEvent | Deferred
+"""What the function is given and may return; a Deferred waits for other items and can only be kept or left out."""
+
+ConvertHook = Callable[[SpanItem | LogItem, Sequence[Event]], Iterable[Event] | None]
+
+
+def apply(hook: ConvertHook, item: SpanItem | LogItem, found: Found | DropReason, time_ns: int) -> Found | DropReason:
+    """Return what the user's function makes of an item.
+
+    Args:
+        hook: The function.
+        item: The item.
+        found: What it would become without the function.
+        time_ns: When events that the function adds happened: the item's time, in epoch nanoseconds.
+
+    Errors: HOOK if the function returned nothing for an item that would have become something. Raises what the
+            function raises, TypeError for what is no event, and msgspec.ValidationError for an event that its schema
+            does not allow.
+    """
+    parts = [] if isinstance(found, DropReason) else list(found.parts)
+    returned = list(hook(item, [part.details for part in parts]) or ())
+    if not returned:
+        return found if isinstance(found, DropReason) else DropReason.HOOK
+    facts = {} if isinstance(found, DropReason) else found.facts
+    return Found([_part(event, parts, time_ns, index) for index, event in enumerate(returned)], facts)
+
+
+def _part(event: Event, parts: list[Part], time_ns: int, index: int) -> Part:
+    """Return the part that an event stands for: its own, that of the event it was made of, or a new one."""
+    same = next((part for part in parts if part.details is event), None)
+    if same is not None:
+        parts.remove(same)
+        return same
+    checked = _checked(event)
+    replaced = next((part for part in parts if part.details.type_ == checked.type_), None)
+    if replaced is None:
+        return Part(f"hook:{index}", time_ns, checked)
+    parts.remove(replaced)
+    return replaced._replace(details=checked)
+
+
+def _checked(event: Event) -> Details | CustomEvent:
+    if isinstance(event, CustomEvent):
+        return CustomEvent(event_type(event.type_), event.details)
+    if not isinstance(event, Details):
+        raise TypeError(f"The convert function returned {type(event).__name__}, which is no RUM event")
+    # structs do not check their members when they are made
+    return msgspec.json.decode(encode(event), type=type(event))
