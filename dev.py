@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs this project's commands on any Python 3.10 or newer that has pip and venv; all else is installed into .venv.
+"""Run this project's commands on any Python 3.10 or newer that has pip and venv; all else is installed into .venv.
 
 python3 dev.py demo              the demo
 python3 dev.py test [...]        the tests; arguments are pytest's
@@ -30,7 +30,7 @@ MARKS = ("<!-- options:start -->", "<!-- options:end -->")
 
 
 def say(line: str) -> None:
-    """Prints at once, so that lines keep their place among those of the commands."""
+    """Print at once, so that lines keep their place among those of the commands."""
     print(line, flush=True)
 
 
@@ -45,12 +45,12 @@ class Venv(NamedTuple):
     constraints: tuple[str, ...] = ()
 
     def program(self, name: str) -> str:
-        """Returns the path of an installed program."""
+        """Return the path of an installed program."""
         return str(self.directory / ("Scripts" if os.name == "nt" else "bin") / name)
 
 
 def ready(venv: Venv) -> Venv:
-    """Creates and fills the virtual environment, unless its stamp says that this has been done."""
+    """Create and fills the virtual environment, unless its stamp says that this has been done."""
     version = version_of(venv.base) or sys.exit(f"{venv.base} cannot make virtual environments")
     wanted = hashlib.sha256("\n".join((PYPROJECT, version, *venv.constraints)).encode()).hexdigest()
     stamp = venv.directory / "stamp"
@@ -66,13 +66,13 @@ def ready(venv: Venv) -> Venv:
 
 
 def clearing(directory: Path, version: str) -> list[str]:
-    """Returns what makes venv start afresh, if another Python made the directory."""
+    """Return what makes venv start afresh, if another Python made the directory."""
     made_by = directory / "pyvenv.cfg"
     return ["--clear"] if made_by.exists() and f"version = {version}" not in made_by.read_text() else []
 
 
 def install(venv: Venv) -> None:
-    """Installs the package with all its extras, and the tools."""
+    """Install the package with all its extras, and the tools."""
     constraints = venv.directory / "constraints.txt"
     constraints.write_text("\n".join(venv.constraints), encoding="utf-8")
     pip = (venv.program("python"), "-m", "pip", "install", "--disable-pip-version-check")
@@ -81,7 +81,7 @@ def install(venv: Venv) -> None:
 
 
 def quietly(*command: str) -> None:
-    """Runs a command and shows what it said only if it failed."""
+    """Run a command and shows what it said only if it failed."""
     done = subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         say(done.stdout)
@@ -89,14 +89,14 @@ def quietly(*command: str) -> None:
 
 
 def version_of(python: str) -> str | None:
-    """Returns a Python's version, or None if it cannot make virtual environments or does not run at all."""
+    """Return a Python's version, or None if it cannot make virtual environments or does not run at all."""
     question = "import ensurepip, platform, venv; print(platform.python_version())"
     done = subprocess.run([python, "-c", question], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def main_venv() -> Venv:
-    """Returns the virtual environment of everything but the matrix, ready to use."""
+    """Return the virtual environment of everything but the matrix, ready to use."""
     return ready(Venv(TOP / ".venv"))
 
 
@@ -104,7 +104,7 @@ def main_venv() -> Venv:
 
 
 def demo(arguments: list[str]) -> int:
-    """Becomes the demo, so that Ctrl-C and SIGTERM reach it and nothing else."""
+    """Become the demo, so that Ctrl-C and SIGTERM reach it and nothing else."""
     program = main_venv().program("otel-rum-exporter")
     command = [program, "demo", *arguments]
     if os.name != "nt":  # there exec would return to the shell at once
@@ -113,34 +113,34 @@ def demo(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Runs the tests."""
+    """Run the tests."""
     return pytest(main_venv(), *arguments)
 
 
 def pytest(venv: Venv, *arguments: str) -> int:
-    """Runs pytest, on all cores unless the arguments say otherwise, without the nightly tests unless they ask."""
+    """Run pytest, on all cores unless the arguments say otherwise, without the nightly tests unless they ask."""
     spread = [] if any(each.startswith(("-n", "--numprocesses")) for each in arguments) else ["-n", "auto"]
     return call(venv.program("python"), "-m", "pytest", *spread, "-m", "not nightly", *arguments)
 
 
 def call(*command: str) -> int:
-    """Runs a command of the project and returns its exit code."""
+    """Run a command of the project and returns its exit code."""
     return subprocess.call(command, cwd=TOP)
 
 
 def lint(arguments: list[str]) -> int:
-    """Checks ruff's rules and its formatting."""
+    """Check ruff's rules and its formatting."""
     ruff = main_venv().program("ruff")
     return call(ruff, "check", *arguments) | call(ruff, "format", "--check", *arguments)
 
 
 def types(arguments: list[str]) -> int:
-    """Checks types."""
+    """Check types."""
     return call(main_venv().program("python"), "-m", "mypy", *arguments)
 
 
 def docs(_arguments: list[str]) -> int:
-    """Writes the option table into the README."""
+    """Write the option table into the README."""
     question = "from otel_rum_exporter.config import options_table; print(options_table())"
     table = subprocess.run(
         [main_venv().program("python"), "-c", question], stdout=subprocess.PIPE, text=True, check=True
@@ -155,12 +155,12 @@ def docs(_arguments: list[str]) -> int:
 
 
 def nightly(arguments: list[str]) -> int:
-    """Runs the long tests, then the whole matrix."""
+    """Run the long tests, then the whole matrix."""
     return pytest(main_venv(), "-m", "nightly", *arguments) | matrix([])
 
 
 def matrix(arguments: list[str]) -> int:
-    """Runs the tests on each installed Python, with the oldest and the newest dependencies."""
+    """Run the tests on each installed Python, with the oldest and the newest dependencies."""
     cells = [(PYTHONS[0], "oldest"), (PYTHONS[-1], "newest")]
     if "--edges" not in arguments:
         cells = [(python, age) for python in PYTHONS for age in ("oldest", "newest")]
@@ -175,7 +175,7 @@ def matrix(arguments: list[str]) -> int:
 
 
 def run_cell(python: str, age: str) -> int | None:
-    """Runs the tests on one Python; None if it is not installed."""
+    """Run the tests on one Python; None if it is not installed."""
     base = next((each for each in candidates(python) if (version_of(each) or "").startswith(f"{python}.")), None)
     if base is None:
         return None
@@ -185,7 +185,7 @@ def run_cell(python: str, age: str) -> int | None:
 
 
 def candidates(python: str) -> Iterator[str]:
-    """Yields where a Python may be: this one, on the path, among pyenv's, beside this one."""
+    """Yield where a Python may be: this one, on the path, among pyenv's, beside this one."""
     yield sys.executable
     on_path = shutil.which(f"python{python}")
     if on_path:
@@ -196,7 +196,7 @@ def candidates(python: str) -> Iterator[str]:
 
 
 def floors() -> tuple[str, ...]:
-    """Returns the lowest versions that pyproject.toml allows for the core's dependencies."""
+    """Return the lowest versions that pyproject.toml allows for the core's dependencies."""
     core = PYPROJECT[PYPROJECT.index("\ndependencies = [") : PYPROJECT.index("[project.optional-dependencies]")]
     return tuple(f"{name}=={floor}" for name, floor in re.findall(r'"(\S+) >= (\S+)"', core))
 
@@ -213,7 +213,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command that the first argument names."""
+    """Run the command that the first argument names."""
     if sys.version_info < (3, 10):  # noqa: UP036 - this file runs before anything has looked at requires-python
         sys.exit(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}")
     if not arguments or arguments[0] not in COMMANDS:

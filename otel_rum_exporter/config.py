@@ -309,7 +309,7 @@ class RumConfig:
 
     @classmethod
     def load(cls, arguments: Mapping[str, Any], environ: Mapping[str, str]) -> "RumConfig":
-        """Reads a configuration: argument, else environment, else default.
+        """Read a configuration: argument, else environment, else default.
 
         Text is read alike from both: stripped, and as good as not given when it is empty. So is an argument None.
 
@@ -335,7 +335,7 @@ class RumConfig:
         return config
 
     def _conflicts(self) -> Iterator[tuple[str, str, str]]:
-        """Yields options that do not go with another one: their name, the other's, what is accepted beside it."""
+        """Yield options that do not go with another one: their name, the other's, what is accepted beside it."""
         if self.endpoint and not self.insecure and not _is_private(self.endpoint):
             yield "endpoint", "insecure", "plain http only to this machine; https, or set insecure to true"
         if self.guest_role_arn and not self.identity_pool_id:
@@ -384,5 +384,5 @@ def _is_private(endpoint: str) -> bool:
 
 
 def options_table() -> str:
-    """Returns the option table as Markdown, as the README shows it."""
+    """Return the option table as Markdown, as the README shows it."""
     return table(options_of(RumConfig))

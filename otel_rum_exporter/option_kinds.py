@@ -21,7 +21,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 def shortened(value: Any) -> str:
-    """Shows a value in an error."""
+    """Show a value in an error."""
     text = repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 

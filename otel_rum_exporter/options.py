@@ -87,7 +87,7 @@ def option(  # noqa: PLR0913 - one argument for each thing that is said of an op
     default_doc: str = "",
     later: str = "",
 ) -> T:
-    """Makes the dataclass field of an option.
+    """Make the dataclass field of an option.
 
     Args:
         default: Value when the option is set nowhere.
@@ -105,12 +105,12 @@ def option(  # noqa: PLR0913 - one argument for each thing that is said of an op
 
 
 def options_of(config: type[Any]) -> dict[str, Option]:
-    """Returns the options of a dataclass whose fields were made by `option`, by name."""
+    """Return the options of a dataclass whose fields were made by `option`, by name."""
     return {each.name: each.metadata[_KEY] for each in dataclasses.fields(config)}
 
 
 def variable_of(name: str, facts: Option) -> str | None:
-    """Returns the environment variable that sets an option, if one does."""
+    """Return the environment variable that sets an option, if one does."""
     return PREFIX + name.upper() if facts.variable else None
 
 
@@ -133,7 +133,7 @@ class Reading:
 
 
 def read(options: Mapping[str, Option], arguments: Mapping[str, Any], environ: Environ) -> Reading:
-    """Reads every option that is set somewhere: argument before environment."""
+    """Read every option that is set somewhere: argument before environment."""
     found = Reading({}, {}, [_unknown(name, options) for name in arguments if name not in options])
     for name, facts in options.items():
         found.variables[name], given = _given(name, facts, arguments, environ)
@@ -147,7 +147,7 @@ def read(options: Mapping[str, Option], arguments: Mapping[str, Any], environ: E
 
 
 def refused(name: str, facts: Option, variable: str | None, value: Any, accepts: str = "") -> Problem:
-    """Returns the problem of a value that is not accepted, by itself or beside other options."""
+    """Return the problem of a value that is not accepted, by itself or beside other options."""
     return Problem(name, variable, f"{facts.kind.show(value)} given, accepted: {accepts or facts.accepts}")
 
 
@@ -172,7 +172,7 @@ def _given(name: str, facts: Option, arguments: Mapping[str, Any], environ: Envi
 
 
 def first_of(*variables: str) -> Elsewhere:
-    """Returns a further place to look: these variables, in order."""
+    """Return a further place to look: these variables, in order."""
 
     def elsewhere(environ: Environ) -> Iterator[tuple[str, str | None]]:
         for variable in variables:
@@ -185,7 +185,7 @@ def first_of(*variables: str) -> Elsewhere:
 
 
 def table(options: Mapping[str, Option]) -> str:
-    """Renders options as a Markdown table, one row each."""
+    """Render options as a Markdown table, one row each."""
     rows = ["| Option | Variable | Default | Meaning |", "|---|---|---|---|"]
     for name, facts in options.items():
         variable = variable_of(name, facts)
