@@ -1,5 +1,12 @@
 """OpenTelemetry exporter for Amazon CloudWatch RUM: spans, span events and log events become RUM events."""
 
+from otel_rum_exporter.application import (
+    current_session_id,
+    end_session,
+    record_page_view,
+    set_user,
+    start_session,
+)
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.exporters import RumLogRecordExporter, RumSpanExporter, flush, statistics
@@ -16,7 +23,12 @@ __all__ = [
     "RumSessionSpanProcessor",
     "RumSpanExporter",
     "Statistics",
+    "current_session_id",
+    "end_session",
     "flush",
     "join_browser_sessions",
+    "record_page_view",
+    "set_user",
+    "start_session",
     "statistics",
 ]

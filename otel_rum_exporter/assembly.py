@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert.conversion import Deferred, Draft
+from otel_rum_exporter.convert.conversion import CustomAttributes, Deferred, Draft
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode, shrink, utf8_bytes, wire_bytes
 from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, Batch, Details, Page, PageViewEvent, RumEvent
@@ -26,7 +26,7 @@ NO_DOMAIN = "localhost"
 _VERSION = "1.0.0"
 _PLATFORM = "web"  # the only one that aws-rum-web sends
 _NO_PAGE = -1  # stands for the interaction of what is on no page that is known
-_REQUEST_BYTES = 512  # of a request body besides its events and SessionMetadata
+_EVENT_BYTES = 128  # of an event in a request body besides its details, metadata and type
 
 
 class Assembled(NamedTuple):
@@ -57,30 +57,33 @@ def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, s
     key = queued[0].key
     domain = config.domain or session.domain or _first_domain(queued)
     shared = _shared_metadata(key, session, config, domain or NO_DOMAIN)
-    start_ns = min(each.draft.time_ns for each in queued)
-    writer = _Writer(session, config, shared, start_ns, session_metadata=session_metadata)
-    for each in sorted(queued, key=_order):
-        writer.write(each)
     batch = Batch(
         batch_id=str(uuid4()),
         monitor=key.monitor,
         session_id=key.session_id,
         user_id=key.user_id,
         session_metadata=encode(shared) if session_metadata else None,
-        events=tuple(writer.events),
+        events=(),
     )
-    return Assembled(batch if writer.events else None, writer.dropped, writer.left, lacks_domain=domain is None)
+    room = config.max_bytes - len(msgspec.json.encode(batch.request()))
+    start_ns = min(each.draft.time_ns for each in queued)
+    writer = _Writer(session, config, shared, start_ns, room, session_metadata=session_metadata)
+    for each in sorted(queued, key=_order):
+        writer.write(each)
+    full = msgspec.structs.replace(batch, events=tuple(writer.events)) if writer.events else None
+    return Assembled(full, writer.dropped, writer.left, lacks_domain=domain is None)
 
 
 class _Writer:
     """Writes events one after the other, until the request is full."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a batch shares
         self,
         session: SessionView,
         config: RumConfig,
         shared: dict[str, object],
         start_ns: int,
+        room: int,
         *,
         session_metadata: bool,
     ) -> None:
@@ -93,14 +96,14 @@ class _Writer:
         self._pinned = config.domain is not None
         self._image_limit = config.resource_image_limit
         self._in_event = {} if session_metadata else shared
-        self._room = config.max_bytes - _REQUEST_BYTES - (wire_bytes(encode(shared)) if session_metadata else 0)
+        self._room = room
 
     def write(self, queued: Queued) -> None:
         event = self._event(queued.draft)
         if isinstance(event, DropReason):
             self.dropped.append((queued, event))
             return
-        self._room -= wire_bytes(event.details) + wire_bytes(event.metadata) + len(event.type) + 128
+        self._room -= wire_bytes(event.details) + wire_bytes(event.metadata) + len(event.type) + _EVENT_BYTES
         # one event alone always fits: it has at most 6,144 bytes
         if self.left or (self._room < 0 and self.events):
             self.left.append(queued)
@@ -120,10 +123,12 @@ class _Writer:
             return details
         if draft.is_limited and not self._is_within_limit(place):
             return DropReason.LIMITED
-        metadata = encode(self._metadata(draft, place))
         content = details if isinstance(details, str) else encode(details)
-        room = MAX_EVENT_BYTES - utf8_bytes(metadata)
-        fitting = content if utf8_bytes(content) <= room else shrink(content, room)
+        metadata = encode(self._metadata(draft, draft.attributes, place))
+        fitting = _fitting(content, metadata)
+        if fitting is None and draft.attributes:
+            metadata = encode(self._metadata(draft, {}, place))  # custom attributes are worth less than the event
+            fitting = _fitting(content, metadata)
         if fitting is None:
             return DropReason.TOO_LARGE
         timestamp = round(time_ns / 1e6) / 1e3
@@ -141,13 +146,19 @@ class _Writer:
         self._session.limited[page] += 1
         return self._session.limited[page] <= self._image_limit
 
-    def _metadata(self, draft: Draft, place: Place | None) -> dict[str, object]:
-        metadata: dict[str, object] = {**draft.attributes, **self._in_event, "version": _VERSION}
+    def _metadata(self, draft: Draft, custom: CustomAttributes, place: Place | None) -> dict[str, object]:
+        metadata: dict[str, object] = {**custom, **self._in_event, "version": _VERSION}
         if draft.domain and draft.domain != self._domain and not self._pinned:
             metadata["domain"] = draft.domain
         page = _page(draft.page, place)
         metadata.update(msgspec.to_builtins(page))
         return metadata
+
+
+def _fitting(content: str, metadata: str) -> str | None:
+    """Return the details, cut as far as an event's size asks for; None if that is not far enough."""
+    room = MAX_EVENT_BYTES - utf8_bytes(metadata)
+    return content if utf8_bytes(content) <= room else shrink(content, room)
 
 
 def _order(queued: Queued) -> tuple[int, int]:
@@ -179,6 +190,7 @@ def _page(own: Page, place: Place | None) -> Page:
         pageId=place.visit.page_id,
         interaction=UNSET if place.interaction is None else place.interaction,
         parentPageId=place.parent.page_id if place.parent else UNSET,
+        title=place.visit.title or UNSET,
     )
 
 

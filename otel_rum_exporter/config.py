@@ -4,12 +4,13 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
+from otel_rum_exporter.events import MAX_EVENT_BYTES
 from otel_rum_exporter.option_kinds import (
     HOST,
     choice,
@@ -52,12 +53,11 @@ ResourceDetails = Literal["basic", "full"]
 
 MIB = 1024 * 1024
 MAX_EVENTS = 100  # per request; the batchLimit of aws-rum-web
-MAX_EVENT_BYTES = 6144  # of details and metadata (CloudWatch RUM user guide, custom events); larger ones vanish
-MIN_BODY_BYTES = 8192  # an event of the largest size and the request around it
+MIN_BODY_BYTES = 16_384  # an event of the largest size and the request around it
 LONGEST_MS = 30 * 86_400_000  # thirty days; threads on Windows cannot wait for more than 49
 LATER = "Not yet in effect"
 
-UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+UUID_SHAPE = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 REGION = re.compile(r"[a-z]{2,8}(-[a-z]{2,16})+-[0-9]{1,2}")
 RELEASE_ID = re.compile(r"[a-zA-Z0-9_\-:/.]{1,200}")  # aws-rum-web's schema of meta-data
 IDENTITY_POOL_ID = re.compile(r"[a-z0-9-]{1,32}:[0-9A-Fa-f-]{1,55}")  # botocore data/cognito-identity/2014-06-30
@@ -86,7 +86,7 @@ class RumConfig:
 
     app_monitor_id: str | None = option(
         None,
-        matching("a UUID such as 12345678-1234-1234-1234-123456789012", UUID),
+        matching("a UUID such as 12345678-1234-1234-1234-123456789012", UUID_SHAPE),
         "Id of the app monitor; required, here or on the items' resource.",
         elsewhere=_monitor_in_resource,
         default_doc="`aws.rum.appmonitor.id` in `OTEL_RESOURCE_ATTRIBUTES`, else on the first item's resource",
@@ -239,7 +239,6 @@ class RumConfig:
         kind=flag(),
         doc="Exports all spans of a server's trace in the caller's session, not only the entry span.",
         variable=False,
-        later=LATER,
     )
     server_exceptions: ServerExceptions = option(
         "js_error",
@@ -333,6 +332,14 @@ class RumConfig:
         if found.problems:
             raise ConfigError(found.problems)
         return config
+
+    def checked(self) -> "RumConfig":
+        """Return the configuration as `load` would read it: the constructor checks nothing.
+
+        Raises:
+            ConfigError: With all problems.
+        """
+        return self.load({each.name: getattr(self, each.name) for each in fields(self)}, {})
 
     def _conflicts(self) -> Iterator[tuple[str, str, str]]:
         """Yield options that do not go with another one: their name, the other's, what is accepted beside it."""

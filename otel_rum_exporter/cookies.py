@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated
 
@@ -16,8 +15,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from otel_rum_exporter.callers import CallerSession, Ignored
+from otel_rum_exporter.config import UUID_SHAPE
 from otel_rum_exporter.convert.pages import MAX_PAGE_ID
 from otel_rum_exporter.encoding import clip, well_formed
+from otel_rum_exporter.identity import NOBODY
 
 SESSION = "cwr_s"
 """The cookie of aws-rum-web's session."""
@@ -30,9 +31,6 @@ MAX_HEADER = 16_384
 
 MAX_VALUE = 4096
 """Characters of one value; RFC 6265 asks browsers for no more."""
-
-_NOBODY = "00000000-0000-0000-0000-000000000000"  # aws-rum-web's id of those who have none
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class _Page(Struct):
@@ -69,7 +67,7 @@ def session(value: str) -> CallerSession | Ignored:
         found = _decoder.decode(decoded)
     except msgspec.ValidationError:
         return Ignored.WRONG_TYPE
-    except (ValueError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return Ignored.NOT_JSON
     if not is_uuid(found.sessionId):
         return Ignored.NO_UUID
@@ -85,4 +83,4 @@ def is_session(name: str) -> bool:
 
 def is_uuid(value: str) -> bool:
     """Tell whether aws-rum-web could have made this id for somebody."""
-    return _UUID.fullmatch(value) is not None and value != _NOBODY
+    return UUID_SHAPE.fullmatch(value) is not None and value != NOBODY

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from opentelemetry.sdk._logs import ReadableLogRecord
@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
-from otel_rum_exporter.stats import CauseLog, Statistics, total
+from otel_rum_exporter.stats import CauseLog, Statistics, printable, total
 
 _FLUSH_TIMEOUT_MS = 10_000
 _ONCE_S = 3600.0
@@ -85,14 +85,16 @@ class _RumExporter:
         ConfigError: When an argument was given and the configuration has problems. Without arguments the problems are
             logged, and everything that is exported is dropped and counted: OpenTelemetry's auto-configuration would
             otherwise leave the rest of the application without telemetry.
-        TypeError: When both `config` and options were given.
+        TypeError: When both `config` and options were given, or `config` is no `RumConfig`.
     """
 
     def __init__(self, config: RumConfig | None = None, **options: Any) -> None:
         is_configured = True
         if config is not None and options:
             raise TypeError(f"either config or options, not both: {', '.join(options)}")
-        if config is None:
+        if config is not None:
+            config = _checked(config)
+        else:
             try:
                 config = RumConfig.load(options, os.environ)
             except ConfigError as error:
@@ -105,6 +107,15 @@ class _RumExporter:
         self._timeout_s = config.shutdown_timeout_s
         self.pipeline = _shared.acquire(config, is_configured=is_configured)
         self.is_shut = False
+
+    def _admit(self, export: Callable[..., bool], items: Sequence[Any]) -> bool:
+        try:
+            return export(items, is_shut=self.is_shut)
+        except Exception as error:  # noqa: BLE001 - nothing raises into the application
+            _log.say(
+                logging.ERROR, "export", f"Items could not be exported: {type(error).__name__}: {printable(error)}"
+            )
+            return False
 
     def shutdown(self, timeout_millis: float | None = None) -> None:
         """Deliver what is left, with the last exporter of the configuration, and take nothing more.
@@ -137,7 +148,7 @@ class RumSpanExporter(_RumExporter, SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Admit spans: convert and buffer them. No network I/O. FAILURE after shutdown or without configuration."""
-        is_admitted = self.pipeline.export_spans(spans, is_shut=self.is_shut)
+        is_admitted = self._admit(self.pipeline.export_spans, spans)
         return SpanExportResult.SUCCESS if is_admitted else SpanExportResult.FAILURE
 
 
@@ -149,7 +160,7 @@ class RumLogRecordExporter(_RumExporter, LogRecordExporter):
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Admit log records: convert and buffer them. No network I/O. FAILURE after shutdown or without configuration."""
-        is_admitted = self.pipeline.export_logs(batch, is_shut=self.is_shut)
+        is_admitted = self._admit(self.pipeline.export_logs, batch)
         return LogRecordExportResult.SUCCESS if is_admitted else LogRecordExportResult.FAILURE
 
 
@@ -174,11 +185,22 @@ def statistics() -> Statistics:
     return total(pipeline.stats() for pipeline in _shared.pipelines())
 
 
+def pipelines() -> list[Pipeline]:
+    """Return the pipelines of this process's exporters, without those that are shut down."""
+    return _shared.pipelines()
+
+
 def is_in_use() -> bool:
     """Tell whether this process has an exporter that is not shut down."""
     return bool(_shared.pipelines())
 
 
+def _checked(config: object) -> RumConfig:
+    if not isinstance(config, RumConfig):
+        raise TypeError(f"config is a RumConfig, not {type(config).__name__}; options are keyword arguments")
+    return config.checked()
+
+
 def _one_line(error: ConfigError) -> str:
     problems = "; ".join(map(str, error.problems))
-    return f"The RUM exporter is not configured, everything is dropped and counted: {problems}"
+    return f"not configured, everything is dropped and counted: {problems}"

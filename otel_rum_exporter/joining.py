@@ -10,10 +10,19 @@ import msgspec
 
 from otel_rum_exporter.callers import CALLERS, CallerSession
 from otel_rum_exporter.convert.conversion import Conversion, Draft
+from otel_rum_exporter.convert.spans import ENTRY_KINDS
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.items import LogItem, SpanItem
 
 Converted = Conversion | DropReason
+
+
+def is_inner(span: SpanItem) -> bool:
+    """Tell whether a span is a server's own work for a caller, below the span that the caller knows of."""
+    if span.kind in ENTRY_KINDS or span.context is None or not CALLERS.has_processor:
+        return False
+    known = CALLERS.get(span.context.span_id)
+    return known is not None and known.caller is not None
 
 
 def join_span(converted: Converted, span: SpanItem, *, process_takes_all: bool) -> Converted:

@@ -16,9 +16,11 @@ from otel_rum_exporter.convert import Conversion
 from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import AppMonitor
-from otel_rum_exporter.identity import PROCESS_SESSION_ID
+from otel_rum_exporter.identity import PROCESS_SESSION, ProcessSession
 from otel_rum_exporter.session import BatchKey, Keyed, Sessions, SessionView
 from otel_rum_exporter.stats import Counters, Statistics
+
+_TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE)
 
 Job = Delivery | list[Queued]
 """What a sender does next: another attempt, or events to make a batch of."""
@@ -35,7 +37,7 @@ class Ledger:
         self,
         config: RumConfig,
         *,
-        process_session_id: str = PROCESS_SESSION_ID,
+        process_session: ProcessSession = PROCESS_SESSION,
         default_monitor: AppMonitor | None = None,
     ) -> None:
         """Begin with nothing queued and nothing counted. `default_monitor` takes items that name no app monitor."""
@@ -48,7 +50,8 @@ class Ledger:
         self._flushes = 0
         self._sending = 0
         self._is_closed = False
-        self.sessions = Sessions(config, process_session_id)
+        self._untold: Counter[DropReason] = Counter()  # losses that no verdict tells of
+        self.sessions = Sessions(config, process_session)
         self.batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s)
         self.waiting: list[Delivery] = []  # for their next attempt
 
@@ -80,7 +83,12 @@ class Ledger:
         if isinstance(converted, DropReason):
             return converted
         monitor = converted.origin.monitor or self._default_monitor
-        return DropReason.NOT_CONFIGURED if monitor is None else self.sessions.admit(converted, monitor, now)
+        if monitor is None:
+            return DropReason.NOT_CONFIGURED
+        try:
+            return self.sessions.admit(converted, monitor, now)
+        except Exception:  # noqa: BLE001 - an item's fault must not be the application's
+            return DropReason.UNCONVERTIBLE
 
     def _make_room(self) -> None:
         batches, config = self.batches, self._config
@@ -88,7 +96,7 @@ class Ledger:
             oldest = batches.drop_oldest()
             if oldest is None:
                 return
-            self._drop([oldest], DropReason.QUEUE_FULL)
+            self._lose([oldest], DropReason.QUEUE_FULL)
 
     # delivery
 
@@ -115,7 +123,7 @@ class Ledger:
                 return delivery
         while self.has_slot and (queued := self.batches.take(now)):
             fresh = [each for each in queued if now - each.admitted_at < self._config.max_age_s]
-            self._drop(
+            self._lose(
                 [each for each in queued if now - each.admitted_at >= self._config.max_age_s], DropReason.EXPIRED
             )
             if fresh:
@@ -138,7 +146,7 @@ class Ledger:
         elsewhere = {id(each) for each in assembled.left}
         for each, reason in assembled.dropped:
             elsewhere.add(id(each))
-            self._drop([each], reason)
+            self._lose([each], reason)
         if assembled.left:
             self.batches.give_back(assembled.left)
         if assembled.batch is None:
@@ -178,6 +186,17 @@ class Ledger:
         self._counters.events_dropped[reason] += len(queued)
         if reason is not DropReason.DUPLICATE:
             self._lost.update(each.epoch for each in queued)
+
+    def _lose(self, queued: Sequence[Queued], reason: DropReason) -> None:
+        self._drop(queued, reason)
+        if queued and reason in _TOLD:
+            self._untold[reason] += len(queued)
+
+    def take_losses(self) -> dict[DropReason, int]:
+        """Return what was lost on its way to a request since this was last asked, for the log."""
+        losses = dict(self._untold)
+        self._untold.clear()
+        return losses
 
     def _end(self, queued: Sequence[Queued]) -> None:
         self._outstanding.subtract(each.epoch for each in queued)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 
 from otel_rum_exporter.client import Delivered, Refused, Retry, Verdict
 from otel_rum_exporter.drops import DropReason
@@ -29,12 +29,19 @@ _NO_DOMAIN = (
 )
 
 
+_LOSSES = {
+    DropReason.QUEUE_FULL: "more waited than queue_events or queue_bytes allow, and the oldest gave way",
+    DropReason.EXPIRED: "they waited for longer than max_age",
+    DropReason.TOO_LARGE: "they have more than 6,144 bytes, even with their strings cut",
+}
+
+
+def _events(number: int) -> str:
+    return "1 event was" if number == 1 else f"{number} events were"
+
+
 class Notices(CauseLog):
     """The pipeline's log lines."""
-
-    def __init__(self, logger: logging.Logger, clock: Callable[[], float]) -> None:
-        """Write to a logger; the clock is monotonic, in seconds."""
-        super().__init__(logger, clock)
 
     def explain(self, reasons: Iterable[DropReason]) -> None:
         """Say once what to set where items are dropped for want of it."""
@@ -60,8 +67,13 @@ class Notices(CauseLog):
     def left_at_shutdown(self, events: int) -> None:
         """Say what the shutdown did not wait for."""
         if events:
-            line = f"{events} events were not delivered before the shutdown timeout"
+            line = f"{_events(events)} not delivered before the shutdown timeout"
             self.say(logging.WARNING, "shutdown", line)
+
+    def lost(self, reasons: Mapping[DropReason, int]) -> None:
+        """Say what was lost on its way to a request."""
+        for reason, events in reasons.items():
+            self.say(logging.WARNING, str(reason), f"{_events(events)} dropped ({reason}): {_LOSSES[reason]}")
 
     def verdict(self, verdict: Verdict, events: int) -> None:
         """Say how an attempt went wrong."""
@@ -69,10 +81,10 @@ class Notices(CauseLog):
             case Refused(reason=DropReason.SHUTDOWN):
                 pass  # the shutdown says so
             case Refused(reason=reason, message=message):
-                line = f"{events} events were dropped ({reason}): {printable(message)}"
+                line = f"{_events(events)} dropped ({reason}): {printable(message)}"
                 self.say(logging.ERROR, str(reason), line)
             case Retry(cause=cause, message=message):
-                line = f"A request with {events} events failed and will be tried again: {printable(message)}"
+                line = f"A request failed and will be tried again: {printable(message)}"
                 self.say(logging.WARNING, cause, line)
             case Delivered():
                 pass

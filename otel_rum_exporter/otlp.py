@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _HAS_IS_REMOTE, _IS_REMOTE = 0x100, 0x200  # SpanFlags
+_HEX = re.compile(r"[0-9a-fA-F]+")
 _MAX_DEPTH = 32  # of an attribute's value
 _KINDS = {
     1: SpanKind.INTERNAL,
@@ -115,7 +116,7 @@ def items(request: bytes | str) -> list[Span | Log]:
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise OtlpError(f"not JSON: {error}") from None
     body = _object(decoded, "the request")
-    if "resourceSpans" not in body and "resourceLogs" not in body:
+    if body and "resourceSpans" not in body and "resourceLogs" not in body:
         raise OtlpError("neither resourceSpans nor resourceLogs")
     return [
         *_records(body, "resourceSpans", "scopeSpans", "spans", _span),
@@ -245,14 +246,12 @@ def _flag(of: dict[str, Any], name: str) -> bool | None:
 
 
 def _hex(of: dict[str, Any], name: str, digits: int) -> int:
-    value = _text(of, name) or "0"
-    try:
-        number = int(value, 16) if value.isalnum() else -1
-    except ValueError:
-        number = -1
-    if number < 0 or len(value) not in (1, digits):
+    value = _text(of, name)
+    if not value:
+        return 0
+    if len(value) != digits or not _HEX.fullmatch(value):
         raise OtlpError(f"{name} is not an id of {digits} hex digits")
-    return number
+    return int(value, 16)
 
 
 _SCALARS: dict[str, Callable[[dict[str, Any], str], Any]] = {

@@ -17,24 +17,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import context as otel_context
-from opentelemetry.trace import SpanKind
 
 from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.client import Refused, Retry, RumClient, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
+from otel_rum_exporter.convert.spans import ENTRY_KINDS
 from otel_rum_exporter.delivery import Delivery, asked_wait_s, retry_at
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.items import LogItem, SpanItem
-from otel_rum_exporter.joining import Converted, join_log, join_span
+from otel_rum_exporter.joining import Converted, is_inner, join_log, join_span
 from otel_rum_exporter.ledger import Job, Ledger
 from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.stats import Statistics
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
 _BOTO_LOGGERS = ("boto3.", "botocore.", "urllib3.")
-_SERVES_OTHERS = (SpanKind.SERVER, SpanKind.CONSUMER)
 
 _logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ class Pipeline:
 
     def export_spans(self, spans: Sequence[SpanItem], *, is_shut: bool = False) -> bool:
         """Admit spans. Returns False when nothing can be admitted any more, here or by the exporter that `is_shut`."""
-        if self._config.session != "require" and any(span.kind in _SERVES_OTHERS for span in spans):
+        if self._config.session != "require" and any(_serves_others(span) for span in spans):
             self._serve_others(spans)
         return self._export(spans, self._span, is_shut=is_shut)
 
@@ -148,20 +147,24 @@ class Pipeline:
                 self._ledger.refuse(len(items), reason)
                 return False
             reasons = self._ledger.admit(converted, now)
+            losses = self._ledger.take_losses()
             self._ensure_thread_locked()
             self._changed.notify_all()
         self._log.explain(reasons)
+        self._log.lost(losses)
         return True
 
     def _serve_others(self, spans: Sequence[SpanItem]) -> None:
         """Stop taking what has no session for the process's own, or say that others' spans are among it."""
         if self._config.session == "auto":
             self._ledger.sessions.serves_others = True
-        elif any(span.kind in _SERVES_OTHERS and "session.id" not in (span.attributes or ()) for span in spans):
+        elif any(_serves_others(span) and "session.id" not in (span.attributes or ()) for span in spans):
             self._log.merged()
 
     def _span(self, span: SpanItem) -> Converted:
-        return join_span(self._converter.span(span), span, process_takes_all=self._config.session == "process")
+        with_itself = self._config.stamp_all_spans or not is_inner(span)
+        converted = self._converter.span(span, with_itself=with_itself)
+        return join_span(converted, span, process_takes_all=self._config.session == "process")
 
     def _log_record(self, log: LogItem, ids: LogEventIds) -> Converted:
         return join_log(self._converter.log(log, ids), log, process_takes_all=self._config.session == "process")
@@ -188,15 +191,27 @@ class Pipeline:
         self._threads += 1
 
     def _run(self) -> None:
-        self._work(until=lambda: self._closed, deadline=None)
+        try:
+            self._work(until=lambda: self._closed, deadline=None)
+        except Exception as error:  # noqa: BLE001 - the next admission starts another thread
+            self._log.verdict(_fault(error), 0)
+            with self._changed:
+                self._threads -= 1
 
     def _work(self, until: Callable[[], bool], deadline: float | None) -> None:
         """Deliver what is due until a condition holds, the deadline passes or, on a thread, nothing comes any more."""
         with _suppressed():
             while (job := self._next_job(until, deadline)) is not None:
                 delivery = job if isinstance(job, Delivery) else self._assembled(job)
+                self._tell_losses()
                 if delivery is not None:
                     self._attempt(delivery, deadline)
+            self._tell_losses()
+
+    def _tell_losses(self) -> None:
+        with self._changed:
+            losses = self._ledger.take_losses()
+        self._log.lost(losses)
 
     def _next_job(self, until: Callable[[], bool], deadline: float | None) -> Job | None:
         with self._changed:
@@ -268,6 +283,10 @@ class Pipeline:
             return Refused(DropReason.SHUTDOWN if self._closed else DropReason.EXPIRED, verdict.message)
         delivery.due_at, delivery.not_before = due_at, now + asked_wait_s(verdict)
         return verdict
+
+
+def _serves_others(span: SpanItem) -> bool:
+    return getattr(span, "kind", None) in ENTRY_KINDS
 
 
 def _fault(error: Exception) -> Refused:

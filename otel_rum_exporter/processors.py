@@ -18,7 +18,6 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import SpanKind
 
 from otel_rum_exporter import exporters
 from otel_rum_exporter.callers import (
@@ -36,11 +35,11 @@ from otel_rum_exporter.callers import (
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert.metadata import server_domain
 from otel_rum_exporter.convert.pages import server_page_id
-from otel_rum_exporter.identity import PROCESS_SESSION_ID
+from otel_rum_exporter.convert.spans import ENTRY_KINDS
+from otel_rum_exporter.identity import NOBODY, PROCESS_SESSION
 from otel_rum_exporter.propagation import RumSessionPropagator, environment_config
 from otel_rum_exporter.stats import CauseLog
 
-_ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
 _FLUSH_TIMEOUT_MS = 30_000
 _MONITOR_ID = "aws.rum.appmonitor.id"
 
@@ -89,11 +88,11 @@ class RumSessionSpanProcessor(SpanProcessor):
 
     def _whose(self, span: Span, context: Context | None) -> tuple[Identity, CallerSession | None]:
         parent = trace.get_current_span(context)
-        is_entry = span.kind in _ENTRY_KINDS
+        is_entry = span.kind in ENTRY_KINDS
         if isinstance(parent, ReadableSpan):
             found = identity(parent.attributes)
             # what runs within a span of the process's own may still serve others
-            if not (is_entry and found[0] == PROCESS_SESSION_ID):
+            if not (is_entry and PROCESS_SESSION.is_own(found[0])):
                 known = CALLERS.get(parent.get_span_context().span_id)
                 return found, known.caller if known else None
         caller = caller_of(context)
@@ -102,7 +101,7 @@ class RumSessionSpanProcessor(SpanProcessor):
             return found, self._located(caller, span)
         is_own = not is_entry and not parent.get_span_context().is_valid
         # a resource with a session says whose process this is
-        return ((PROCESS_SESSION_ID, None) if is_own and SESSION_ID not in span.resource.attributes else NOBODYS), None
+        return (_own() if is_own and SESSION_ID not in span.resource.attributes else NOBODYS), None
 
     def _located(self, caller: CallerSession, span: Span) -> CallerSession:
         """Return the caller with the page and the host that the span was asked for, as far as the cookie names none."""
@@ -112,6 +111,12 @@ class RumSessionSpanProcessor(SpanProcessor):
             page_id, interaction = server_page_id(attributes, self._config.page_id_format), None
         domain = server_domain(attributes)
         return msgspec.structs.replace(caller, page_id=page_id, interaction=interaction, domain=domain)
+
+
+def _own() -> Identity:
+    session = PROCESS_SESSION.join()
+    user = PROCESS_SESSION.user_of(session)
+    return session, None if user == NOBODY else user
 
 
 def _stamp(span: Span, session: str | None, user: str | None) -> None:

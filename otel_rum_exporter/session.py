@@ -21,7 +21,7 @@ from otel_rum_exporter.convert.ids import uuid_of
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client, PageViewEvent, SessionStartEvent
-from otel_rum_exporter.identity import NOBODY, is_sampled, session_uuid, user_uuid
+from otel_rum_exporter.identity import NOBODY, ProcessSession, is_sampled, session_uuid, user_uuid
 from otel_rum_exporter.timeline import Place, Timeline, Visit
 
 START = SessionStartEvent.type_
@@ -82,7 +82,7 @@ class SessionView(NamedTuple):
 
     def place_of(self, visit: Visit) -> Place | None:
         """Return the page that this visit came to, None if the user was on it already."""
-        return next((place for place in self.places if place.visit == visit), None)
+        return next((place for place in self.places if place.visit[:3] == visit[:3]), None)
 
 
 class BatchKey(NamedTuple):
@@ -108,10 +108,11 @@ class Keyed(NamedTuple):
 class Sessions:
     """The sessions that this process has seen, the latest `context_sessions` of them."""
 
-    def __init__(self, config: RumConfig, process_session_id: str) -> None:
-        """Begin with no session. `process_session_id` is the UUID of the process's own."""
+    def __init__(self, config: RumConfig, process_session: ProcessSession) -> None:
+        """Begin with no session. `process_session` is the one that items without a session join."""
         self._config = config
-        self._process_session_id = process_session_id
+        self._process_session = process_session
+        self._inherited: frozenset[str] = frozenset()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._ended: deque[tuple[float, str]] = deque()
         self.serves_others = config.session == "require"
@@ -127,8 +128,8 @@ class Sessions:
         return SessionView(session.timeline.places, session.domain, session.client, session.facts, session.limited)
 
     def start_none(self) -> None:
-        """Take the process's session as started: a forked child goes on with its parent's."""
-        self._sessions[self._process_session_id] = Session(0.0, started=True)
+        """Take the process's sessions as started: a forked child goes on with its parent's."""
+        self._inherited = self._process_session.known
 
     def admit(self, conversion: Conversion, monitor: AppMonitor, now: float) -> list[Keyed] | DropReason:
         """Give an item's events their session.
@@ -138,9 +139,10 @@ class Sessions:
         Errors: NO_SESSION, SAMPLED_OUT, DUPLICATE when every event was reported before, LIMITED, UNMAPPED for the
                 session's end.
         """
-        session_id = self._session_id(conversion, monitor)
-        if session_id is None:
+        conversion = self._owned(conversion)
+        if conversion.session is None:
             return DropReason.NO_SESSION
+        session_id = session_uuid(conversion.session, monitor.id)
         if not is_sampled(session_id, self._config.session_sample_rate):
             return DropReason.SAMPLED_OUT
         if conversion.ends_session:
@@ -164,10 +166,13 @@ class Sessions:
         limit = self._config.session_event_limit
         return DropReason.LIMITED if limit and session.events > limit else [Keyed(key, draft) for draft in drafts]
 
-    def _session_id(self, conversion: Conversion, monitor: AppMonitor) -> str | None:
-        if conversion.session:
-            return session_uuid(conversion.session, monitor.id)
-        return None if self.serves_others else self._process_session_id
+    def _owned(self, conversion: Conversion) -> Conversion:
+        """Return the conversion with the process's session where it has none, and with the user of that."""
+        session = conversion.session or (None if self.serves_others else self._process_session.join())
+        user = conversion.user or (self._process_session.user_of(session) if session else None)
+        if (session, user) == (conversion.session, conversion.user):
+            return conversion
+        return msgspec.structs.replace(conversion, session=session, user=user)
 
     def _touch(self, session_id: str, now: float) -> Session:
         session = self._sessions.get(session_id)
@@ -204,7 +209,7 @@ class Sessions:
             if draft.domain and session.domain is None:
                 session.domain = draft.domain
             if isinstance(draft.details, PageViewEvent):
-                session.timeline.add(Visit(draft.time_ns, draft.details.pageId))
+                session.timeline.add(Visit(draft.time_ns, draft.details.pageId, title=draft.page.title or ""))
             elif origin.is_client and isinstance(draft.page.pageId, str):
                 _see(session, Visit(draft.time_ns, draft.page.pageId, is_view=False))
         for name, fact in conversion.facts.items():
@@ -221,9 +226,10 @@ class Sessions:
 
     def _start(self, session: Session, session_id: str, conversion: Conversion, explicit: list[Draft]) -> list[Draft]:
         """Return the session's start, once, at the first sight of a user's own item or of the process's session."""
-        is_own = conversion.origin.is_client or session_id == self._process_session_id
-        implicit = is_own and self._config.session_start == "first_seen"
-        if session.started or self._config.session_start == "off" or not (explicit or implicit):
+        if session.started or self._config.session_start == "off" or conversion.session in self._inherited:
+            return []
+        is_own = conversion.origin.is_client or self._process_session.is_own(conversion.session)
+        if not explicit and not (is_own and self._config.session_start == "first_seen"):
             return []
         session.started = True
         first = min(explicit or conversion.events, key=lambda draft: draft.time_ns)

@@ -111,7 +111,7 @@ class CauseLog:
             self._said_at[cause] = now
             left_out = self._left_out.pop(cause, 0)
         since = f" (and {left_out} more since the last such line)" if left_out else ""
-        self._logger.log(level, "%s%s", message, since)
+        self._logger.log(level, "RUM exporter: %s%s", message, since)
 
 
 def printable(text: object) -> str:

@@ -15,6 +15,7 @@ class Visit(NamedTuple):
     time_ns: int
     page_id: str
     is_view: bool = True
+    title: str = ""
 
 
 class Place(NamedTuple):

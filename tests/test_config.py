@@ -55,7 +55,7 @@ def problems_of(arguments, environ):
         pytest.param("session_sample_rate", "1e-2", 0.01, id="a number in scientific notation"),
         pytest.param("attributes", "app.*, ,tenant", ("app.*", "tenant"), id="a list with commas and a gap"),
         pytest.param("max_events", "100", 100, id="the most events"),
-        pytest.param("max_bytes", "8192", 8192, id="the smallest body"),
+        pytest.param("max_bytes", "16384", 16384, id="the smallest body"),
         pytest.param("flush_interval", "0", 0, id="no waiting"),
         pytest.param("spool_dir", "/var/spool/rum", Path("/var/spool/rum"), id="a directory"),
     ],

@@ -204,7 +204,6 @@ def test_broken_records(record, members, message):
         (b'{"resourceSpans": NaN}', "not JSON"),
         ("\ud800", "not JSON"),
         ("[]", "the request is not an object"),
-        ("{}", "neither resourceSpans nor resourceLogs"),
         ('{"resourceMetrics": []}', "neither resourceSpans nor resourceLogs"),
         ('{"resourceSpans": {}}', "resourceSpans is not an array"),
         ('{"resourceSpans": [1]}', "a member of resourceSpans is not an object"),

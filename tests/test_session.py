@@ -14,7 +14,7 @@ from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert.conversion import Conversion, Draft, Once, Origin
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client, PageViewEvent
-from otel_rum_exporter.identity import NOBODY, is_sampled, session_uuid, user_uuid
+from otel_rum_exporter.identity import NOBODY, ProcessSession, is_sampled, session_uuid, user_uuid
 from otel_rum_exporter.session import START, Sessions, SessionView
 from otel_rum_exporter.timeline import Timeline, Visit
 
@@ -212,7 +212,7 @@ def conversion(*drafts, session=SESSION, user=None, origin=BROWSER):
 
 
 def sessions(**options):
-    return Sessions(RumConfig(**options), PROCESS)
+    return Sessions(RumConfig(**options), ProcessSession(PROCESS))
 
 
 def admitted(known, *conversions, now=0.0):

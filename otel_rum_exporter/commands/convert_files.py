@@ -19,6 +19,7 @@ from otel_rum_exporter.events import Batch
 from otel_rum_exporter.otlp import OtlpError, items
 
 _HINTS = {DropReason.NO_SESSION: " (OTEL_EXPORTER_RUM_SESSION=process puts them into one session)"}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UNFINISHED = (b"{", b"[", b",", b":")
 
 
@@ -76,11 +77,24 @@ def requests(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
     number, first = next(numbered, (1, b""))
-    if first.rstrip().endswith(_UNFINISHED):
-        yield number, first + b"".join(line for _, line in numbered)
-    elif first:
-        yield number, first
+    first = first.removeprefix(_BYTE_ORDER_MARK)
+    if not first.rstrip().endswith(_UNFINISHED):
+        yield from [(number, first)] if first else []
         yield from numbered
+        return
+    rest = list(numbered)
+    whole = first + b"".join(line for _, line in rest)
+    # a broken first line must not cost the others
+    is_one = _is_json(whole) or not any(_is_json(line) for _, line in rest)
+    yield from [(number, whole)] if is_one else [(number, first), *rest]
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 def _events(batch: Batch) -> Iterator[dict[str, Any]]:

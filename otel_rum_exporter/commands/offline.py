@@ -12,6 +12,7 @@ from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.events import AppMonitor, Batch
+from otel_rum_exporter.identity import ProcessSession
 from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.otlp import Log, Span
 from otel_rum_exporter.stats import Statistics
@@ -37,7 +38,9 @@ class Offline:
         )
         self._converter = Converter(self._config)
         self._ledger = Ledger(
-            self._config, process_session_id=PROCESS_SESSION_ID, default_monitor=AppMonitor(APP_MONITOR_ID)
+            self._config,
+            process_session=ProcessSession(PROCESS_SESSION_ID),
+            default_monitor=AppMonitor(APP_MONITOR_ID),
         )
         self._position = 0.0  # stands in for the time, so that batches keep the order of the files
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import hook, logs, metadata, pages, spans, urls
+from otel_rum_exporter.convert import hook, logs, metadata, mobile, pages, spans, urls
 from otel_rum_exporter.convert.attributes import Attributes, text
 from otel_rum_exporter.convert.conversion import Conversion, Deferred, Draft, Found, Origin, Part
 from otel_rum_exporter.convert.ids import LogEventIds, span_event_id
@@ -43,13 +43,13 @@ class Converter:
         self._custom_attributes = metadata.CustomAttributeFilter(config.attributes)
         self._origins: dict[tuple[int, int, bool], tuple[Origin, ResourceItem, ScopeItem | None]] = {}
 
-    def span(self, span: SpanItem) -> Conversion | DropReason:
-        """Convert a span: itself, its exceptions, its named events."""
+    def span(self, span: SpanItem, *, with_itself: bool = True) -> Conversion | DropReason:
+        """Convert a span: itself, if that is wanted, its exceptions, its named events."""
         if _is_own(span.instrumentation_scope):
             return DropReason.SELF_TRAFFIC
         attributes = dict(span.attributes or {})
         origin = self._origin(span.resource, span.instrumentation_scope)
-        found = spans.read(spans.Span(span, attributes, origin), self._config)
+        found = spans.read(spans.Span(span, attributes, origin), self._config, with_itself=with_itself)
         if self._config.convert is not None and found is not DropReason.SELF_TRAFFIC:
             found = hook.apply(self._config.convert, span, found, known_ns(span.end_time, span.start_time))
         if isinstance(found, DropReason):
@@ -140,7 +140,8 @@ class Converter:
         """Return page and domain where a browser's item names its document, or the page that it goes to."""
         page = urls.page_id(destination or text(attributes, "browser.document.url.full"), self._config.page_id_format)
         domain = metadata.page_domain(attributes, destination) if origin.is_client else None
-        return _Place(_page(page), domain, self._custom_attributes.select(attributes, origin.attributes))
+        title = text(attributes, mobile.TITLE)
+        return _Place(_page(page, title), domain, self._custom_attributes.select(attributes, origin.attributes))
 
     def _entry_place(self, attributes: Attributes, origin: Origin) -> _Place:
         """Return page and domain that a server was asked for."""
@@ -196,8 +197,11 @@ def _content(details: Details | CustomEvent | Deferred) -> str | None:
     return content if utf8_bytes(content) <= MAX_EVENT_BYTES else shrink(content, MAX_EVENT_BYTES)
 
 
-def _page(page_id: str | None) -> Page:
-    return Page(pageId=clip(well_formed(page_id), pages.MAX_PAGE_ID)) if page_id else NO_PAGE
+def _page(page_id: str | None, title: str | None = None) -> Page:
+    if not page_id and not title:
+        return NO_PAGE
+    known_id = clip(well_formed(page_id), pages.MAX_PAGE_ID) if page_id else UNSET
+    return Page(pageId=known_id, title=clip(well_formed(title), metadata.MAX_STRING) if title else UNSET)
 
 
 def _no_id(_name: str, _time_ns: int, _content: str) -> str:

@@ -28,7 +28,7 @@ _MAX_MEMBERS = 128
 
 _MAX_DEPTH = 6
 _MAX_VALUES = 512
-_MAX_INTEGER = 2**53  # JavaScript, which reads these events, has no larger integers
+MAX_INTEGER = 2**53  # JavaScript, which reads these events, has no larger integers
 _MAX_BITS = 4096
 
 Attributes = Mapping[str, Any]
@@ -56,7 +56,7 @@ def is_number(value: Any) -> TypeGuard[float | int]:
     """Tell whether a value is a finite number; integers only as large as JavaScript has them."""
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER
 
 
 def integer(attributes: Attributes, *names: str) -> int | None:
@@ -65,7 +65,7 @@ def integer(attributes: Attributes, *names: str) -> int | None:
         value = plain(attributes.get(name))
         if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value[:18])
-        if is_number(value) and abs(value) <= _MAX_INTEGER:
+        if is_number(value) and abs(value) <= MAX_INTEGER:
             return int(value)
     return None
 
@@ -113,7 +113,7 @@ def _jsonable(value: Any, depth: int, budget: Counter[str]) -> Any:
 def _number(value: int | float) -> int | float | str | None:  # noqa: PYI041 - mypy takes isinstance literally
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if abs(value) <= _MAX_INTEGER:
+    if abs(value) <= MAX_INTEGER:
         return value
     return str(value) if value.bit_length() <= _MAX_BITS else None
 

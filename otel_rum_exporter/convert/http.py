@@ -25,6 +25,7 @@ _MAX_METHOD = 32
 _MAX_ERROR = 1024
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _CLIENT_ERROR = 400
+_FIRST_STATUS, _LAST_STATUS = 100, 599
 _XHR_ENDS = ("abort", "timeout", "error")  # span events of XMLHttpRequest, in aws-rum-web's words
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 
@@ -48,7 +49,7 @@ def http_event(span: SpanItem, attributes: Attributes, config: RumConfig, *, is_
     url = _url(attributes, span.kind)
     if urls.is_self_traffic(url) or attributes.get("rpc.service") in ("RUM", "CloudWatch RUM"):
         return DropReason.SELF_TRAFFIC
-    status = integer(attributes, "http.response.status_code", "http.status_code") or None
+    status = _status(attributes)
     error = _error(span, attributes, config, status, is_client=is_client)
     if status is None and error is None:
         return DropReason.INCOMPLETE
@@ -60,6 +61,12 @@ def http_event(span: SpanItem, attributes: Attributes, config: RumConfig, *, is_
         trace_id=or_unset(xray_trace_id(context.trace_id) if context and context.trace_id else None),
         segment_id=or_unset(f"{context.span_id:016x}" if context and context.span_id else None),
     )
+
+
+def _status(attributes: Attributes) -> int | None:
+    """Return the status code, None where there is none: 0 and numbers that are no status."""
+    status = integer(attributes, "http.response.status_code", "http.status_code") or 0
+    return status if _FIRST_STATUS <= status <= _LAST_STATUS else None
 
 
 def xray_trace_id(trace_id: int) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.config import UUID_SHAPE, RumConfig
 from otel_rum_exporter.convert import urls
-from otel_rum_exporter.convert.attributes import Attributes, flag, or_unset, text
+from otel_rum_exporter.convert.attributes import MAX_INTEGER, Attributes, flag, or_unset, text
 from otel_rum_exporter.convert.conversion import CustomAttributes, Origin
 from otel_rum_exporter.encoding import clip, plain, well_formed
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client
@@ -26,8 +26,6 @@ MAX_STRING = 256  # characters of any string in metadata
 MAX_CUSTOM_ATTRIBUTES = 10  # of session and page together
 
 _MAX_KEY = 128
-_MAX_INTEGER = 2**53
-_UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _NOT_IN_KEY = re.compile(r"[^a-zA-Z0-9_:]")
 _RESERVED = frozenset({
     "browserLanguage", "browserName", "browserVersion", "countryCode", "deviceType", "domain", "interaction",
@@ -101,7 +99,7 @@ def is_client_event(name: str) -> bool:
 def app_monitor(config: RumConfig, attributes: Attributes) -> AppMonitor | None:
     """Return the app monitor that a resource's items go to. Errors: None without a valid id."""
     monitor_id = config.app_monitor_id or text(attributes, "aws.rum.appmonitor.id")
-    if monitor_id is None or not _UUID.fullmatch(monitor_id):
+    if monitor_id is None or not UUID_SHAPE.fullmatch(monitor_id):
         return None
     return AppMonitor(
         id=monitor_id,
@@ -176,7 +174,7 @@ def _custom_value(value: Any) -> str | float | int | bool | None:
     value = plain(value)
     if isinstance(value, str):
         return well_formed(value) if len(value) <= MAX_STRING else None
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _MAX_INTEGER:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
         return str(value) if value.bit_length() <= MAX_STRING else None
     if isinstance(value, bool | int):
         return value

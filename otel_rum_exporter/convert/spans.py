@@ -65,12 +65,14 @@ class Span(NamedTuple):
 Family = Callable[[Span, RumConfig], Found | DropReason]
 
 
-def read(span: Span, config: RumConfig) -> Found | DropReason:
+def read(span: Span, config: RumConfig, *, with_itself: bool = True) -> Found | DropReason:
     """Return what a span holds: itself, its exceptions, its named events.
 
-    Errors: the reason for the span itself, if its events become nothing either.
+    Errors: the reason for the span itself, if its events become nothing either; FILTERED where only they are wanted.
     """
     itself = _itself(span, config)
+    if not with_itself and itself is not DropReason.SELF_TRAFFIC:
+        itself = DropReason.FILTERED
     if itself is DropReason.SELF_TRAFFIC:
         return itself
     events = [part for index in range(len(span.item.events)) if (part := _span_event(span, index, config)) is not None]

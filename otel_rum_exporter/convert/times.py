@@ -1,10 +1,11 @@
-"""Times of items: epoch nanoseconds, as far as a calendar goes."""
+"""Times of items: epoch nanoseconds."""
 
 from __future__ import annotations
 
-_END_OF_TIME_NS = 2**63  # the year 2262
+# from 2001 to 2262: before, a clock was never set or counts in another unit; after, there is no calendar for it
+_FIRST_NS, _END_NS = 10**18, 2**63
 
 
 def known_ns(*times: int | None) -> int:
-    """Return the first time that is known, else 0. Botocore refuses those that fit into no calendar."""
-    return next((time_ns for time_ns in times if time_ns and 0 < time_ns < _END_OF_TIME_NS), 0)
+    """Return the first time that a clock can have told, else 0: one event with another would cost its whole batch."""
+    return next((time_ns for time_ns in times if time_ns and _FIRST_NS <= time_ns < _END_NS), 0)

@@ -52,6 +52,20 @@ def xray_trace_event(
     start, end = _seconds(span.start_time), _seconds(span.end_time or span.start_time)
     error, throttle, fault = _flags(call)
     is_cut = _kind(call) in _SENT_NOTHING
+    name = _host(call, attributes)
+    subsegment = XRaySubsegment(
+        id=span_id,
+        name=name,
+        start_time=start,
+        end_time=end,
+        in_progress=False,
+        namespace="aws" if name.endswith(".amazonaws.com") else "remote",
+        error=error or UNSET,
+        throttle=throttle or UNSET,
+        fault=fault or UNSET,
+        http=_http(call, attributes),
+        cause=_cause(call),
+    )
     return XRayTraceEvent(
         name=config.xray_service_name,
         origin=_ORIGIN,
@@ -65,21 +79,7 @@ def xray_trace_event(
         error=UNSET if is_cut else error or UNSET,
         throttle=throttle or UNSET,
         fault=fault or UNSET,
-        subsegments=[
-            XRaySubsegment(
-                id=span_id,
-                name=(name := _host(call, attributes)),
-                start_time=start,
-                end_time=end,
-                in_progress=False,
-                namespace="aws" if name.endswith(".amazonaws.com") else "remote",
-                error=error or UNSET,
-                throttle=throttle or UNSET,
-                fault=fault or UNSET,
-                http=_http(call, attributes),
-                cause=_cause(call),
-            )
-        ],
+        subsegments=[subsegment],
     )
 
 

@@ -10,7 +10,7 @@ from otel_rum_exporter.batching import Batches
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.identity import NOBODY
+from otel_rum_exporter.identity import NOBODY, ProcessSession
 from otel_rum_exporter.session import Sessions
 
 MONITOR = "11111111-2222-4333-8444-555555555555"
@@ -29,7 +29,7 @@ class StraightLine:
     def __init__(self, config=None, *, session_metadata=True):
         self._config = config or configured()
         self._converter = Converter(self._config)
-        self.sessions = Sessions(self._config, PROCESS_SESSION)
+        self.sessions = Sessions(self._config, ProcessSession(PROCESS_SESSION))
         self._batches = Batches(self._config.max_events, self._config.max_bytes, linger_s=0)
         self._session_metadata = session_metadata
         self.items_dropped = Counter()

@@ -2,14 +2,12 @@
 
 import os
 import socket
-import threading
 
 import pytest
+from rum_threads import join_own_threads
 
 from otel_rum_exporter import RumLogRecordExporter, RumSpanExporter
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
-
-OWN_THREAD = "RumExporter"
 
 
 @pytest.fixture(autouse=True)
@@ -96,13 +94,3 @@ def exporters(rum):
         each.shutdown(timeout_millis=0)
         join_own_threads()
         each.check()
-
-
-def own_threads():
-    return [thread for thread in threading.enumerate() if thread.name == OWN_THREAD]
-
-
-def join_own_threads():
-    for thread in own_threads():
-        thread.join(20)
-    assert not own_threads()

@@ -45,7 +45,7 @@ def test_no_app_monitor():
     assert done.stdout == "done\n"
     assert lines(done) == [
         (
-            "No app monitor id: set OTEL_EXPORTER_RUM_APP_MONITOR_ID, or the resource attribute aws.rum.appmonitor.id. "
+            "RUM exporter: No app monitor id: set OTEL_EXPORTER_RUM_APP_MONITOR_ID, or the resource attribute aws.rum.appmonitor.id. "
             "Until then everything is dropped and counted."
         )
     ]
@@ -57,7 +57,7 @@ def test_a_malformed_app_monitor():
     assert done.stdout == "done\n"
     assert lines(done) == [
         (
-            "The RUM exporter is not configured, everything is dropped and counted: "
+            "RUM exporter: not configured, everything is dropped and counted: "
             "app_monitor_id (OTEL_EXPORTER_RUM_APP_MONITOR_ID): 'shop' given, "
             "accepted: a UUID such as 12345678-1234-1234-1234-123456789012"
         )
@@ -70,14 +70,14 @@ def test_a_malformed_app_monitor():
         (
             {"OTEL_EXPORTER_RUM_REGION": "us-east-1"},
             (
-                "2 events were dropped (unauthorized): Unable to locate credentials; "
+                "RUM exporter: 2 events were dropped (unauthorized): Unable to locate credentials; "
                 "set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none"
             ),
         ),
         (
             {},
             (
-                "2 events were dropped (not_configured): You must specify a region. "
+                "RUM exporter: 2 events were dropped (not_configured): You must specify a region. "
                 "Set OTEL_EXPORTER_RUM_REGION or AWS_REGION"
             ),
         ),
@@ -128,8 +128,8 @@ def test_the_resource_names_the_app_monitor(rum):
 @pytest.mark.parametrize(
     ("fault", "line"),
     [
-        ({"status": 302}, "2 events were dropped (rejected): 302 "),
-        ({"status": 404}, "2 events were dropped (not_found): 404 "),
+        ({"status": 302}, "RUM exporter: 2 events were dropped (rejected): 302 "),
+        ({"status": 404}, "RUM exporter: 2 events were dropped (not_found): 404 "),
     ],
     ids=["redirect", "unknown monitor"],
 )
@@ -146,8 +146,8 @@ def test_an_endpoint_that_is_down(rum, fault):
     rum.set_faults(**fault)
     environment = {"OTEL_EXPORTER_RUM_DOMAIN": "shop.example", "OTEL_EXPORTER_RUM_SHUTDOWN_TIMEOUT": "2000"}
     *causes, loss = lines(instrumented(APP, **rum.environment(), **environment))
-    assert loss == "2 events were not delivered before the shutdown timeout"
-    assert [line[:55] for line in causes] in ([], ["A request with 2 events failed and will be tried again:"])
+    assert loss == "RUM exporter: 2 events were not delivered before the shutdown timeout"
+    assert [line[:56] for line in causes] in ([], ["RUM exporter: A request failed and will be tried again: "])
 
 
 def test_nobody_listens(refused):
@@ -162,8 +162,8 @@ def test_nobody_listens(refused):
     }
     done = instrumented(APP, **environment)
     first, second = lines(done)
-    assert first.startswith("A request with 2 events failed and will be tried again: Could not connect to the endpoint")
-    assert second == "2 events were not delivered before the shutdown timeout"
+    assert first.startswith("RUM exporter: A request failed and will be tried again: Could not connect to the endpoint")
+    assert second == "RUM exporter: 2 events were not delivered before the shutdown timeout"
 
 
 # logs of the exporter itself

@@ -5,7 +5,6 @@ import threading
 import time
 
 import pytest
-from conftest import own_threads
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import (
     BatchLogRecordProcessor,
@@ -16,6 +15,7 @@ from opentelemetry.sdk._logs.export import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from rum_items import MONITOR_ID, RESOURCE, log, session, span, spans
+from rum_threads import own_threads
 
 from otel_rum_exporter import ConfigError, DropReason, RumConfig, RumLogRecordExporter, RumSpanExporter, exporters
 from otel_rum_exporter.stats import CauseLog
@@ -79,7 +79,21 @@ def test_a_whole_configuration(make, monkeypatch):
     """It is taken as it is, whatever the environment says."""
     monkeypatch.setenv("OTEL_EXPORTER_RUM_MAX_EVENTS", "7")
     config = RumConfig(app_monitor_id=MONITOR_ID)
-    assert config_of(make(config)) is config
+    assert config_of(make(config)) == config
+
+
+@pytest.mark.parametrize("config", [{"app_monitor_id": MONITOR_ID}, "text", 7], ids=["dict", "text", "number"])
+def test_what_is_no_configuration(make, config):
+    """A positional argument is a whole configuration, and nothing else."""
+    with pytest.raises(TypeError, match="config is a RumConfig"):
+        make(config)
+
+
+def test_a_whole_configuration_is_checked(make):
+    """Its constructor checks nothing, so the exporter does."""
+    with pytest.raises(ConfigError) as raised:
+        make(RumConfig(app_monitor_id="nonsense", max_events=0))
+    assert {problem.option for problem in raised.value.problems} == {"app_monitor_id", "max_events"}
 
 
 def test_a_configuration_and_options(make):
@@ -121,7 +135,7 @@ def test_an_option_without_effect_is_named_once(make, caplog):
     """What is accepted but does not happen yet must not look as if it did."""
     make(chain_sigterm=True)
     make(chain_sigterm=True)
-    assert caplog.messages == ["The option chain_sigterm has no effect in this version."]
+    assert caplog.messages == ["RUM exporter: The option chain_sigterm has no effect in this version."]
 
 
 # sharing

@@ -8,13 +8,13 @@ import threading
 import time
 
 import pytest
-from conftest import OWN_THREAD, own_threads
 from opentelemetry import context
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanKind
 from rum_items import MONITOR_ID, RESOURCE, log, session, span, spans, vital
+from rum_threads import OWN_THREAD, own_threads
 
 from otel_rum_exporter import DropReason, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
@@ -268,7 +268,7 @@ def test_refused_events_are_counted_by_reason(exporters, rum, caplog, status, re
     assert not each.spans.force_flush(LONG_MS)
     assert each.stats().events_dropped == {reason: 4}
     (line,) = caplog.messages
-    assert line.startswith(f"1 events were dropped ({reason}): {status} ")
+    assert line.startswith(f"RUM exporter: 1 event was dropped ({reason}): {status} ")
 
 
 def test_an_unforeseen_error_while_sending_loses_one_batch(exporters, rum, caplog):
@@ -286,7 +286,7 @@ def test_an_unforeseen_error_while_sending_loses_one_batch(exporters, rum, caplo
     each.spans.export(spans(3, session_id=session(1)))
     assert each.spans.force_flush(LONG_MS)
     assert (each.stats().events_dropped, rum.stats()["events_distinct"]) == ({DropReason.INTERNAL: 2}, 3)
-    assert caplog.messages == ["2 events were dropped (internal_error): KeyError: 'once'"]
+    assert caplog.messages == ["RUM exporter: 2 events were dropped (internal_error): KeyError: 'once'"]
 
 
 def test_an_item_that_is_none_hurts_nobody(exporters, caplog):
@@ -296,7 +296,9 @@ def test_an_item_that_is_none_hurts_nobody(exporters, caplog):
     assert each.logs.force_flush(LONG_MS)
     assert each.stats().items_dropped == {DropReason.UNCONVERTIBLE: 1}
     (line,) = caplog.messages
-    assert line.startswith("An item could not be converted: AttributeError: 'object' object has no attribute")
+    assert line.startswith(
+        "RUM exporter: An item could not be converted: AttributeError: 'object' object has no attribute"
+    )
 
 
 # flush
@@ -426,6 +428,7 @@ def test_shutdown_keeps_its_deadline(exporters, rum, caplog, fault):
     """Afterwards nothing is queued, everything is counted and one line says what was lost."""
     rum.set_faults(**fault)
     each = exporters(timeout=1500)
+    each.answers_get_lost = True
     each.spans.export([span(session_id=session(number)) for number in range(20)])
     with within(WIDE_S):
         each.shutdown(SHORT_MS)

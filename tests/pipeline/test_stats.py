@@ -50,13 +50,17 @@ def test_one_line_a_minute_for_each_cause(caplog):
     for at, cause in [(0, "a"), (1, "a"), (2, "b"), (59, "a"), (60, "a"), (61, "a")]:
         now[0] = at
         log.say(logging.WARNING, cause, f"{cause} at {at}")
-    assert caplog.messages == ["a at 0", "b at 2", "a at 60 (and 2 more since the last such line)"]
+    assert caplog.messages == [
+        "RUM exporter: a at 0",
+        "RUM exporter: b at 2",
+        "RUM exporter: a at 60 (and 2 more since the last such line)",
+    ]
 
 
 def test_a_percent_sign_is_no_format(caplog):
     """Messages hold what others wrote."""
     CauseLog(logging.getLogger("cause_log"), lambda: 0.0).say(logging.WARNING, "a", "100 %s %d")
-    assert caplog.messages == ["100 %s %d"]
+    assert caplog.messages == ["RUM exporter: 100 %s %d"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from requests_of_browsers import OTHER_SESSION, SESSION, USER, cookie
 from otel_rum_exporter import DropReason, RumSessionPropagator, RumSessionSpanProcessor
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
-from otel_rum_exporter.identity import PROCESS_SESSION_ID
+from otel_rum_exporter.identity import PROCESS_SESSION
 from otel_rum_exporter.joining import join_log, join_span
 
 SERVER = SpanKind.SERVER
@@ -136,8 +136,8 @@ def test_not_recorded(process_takes_all):
 def test_own_traces(app):
     """What the process does itself is in its session, logs included."""
     with app.tracer.start_as_current_span("job", Context()) as job:
-        assert whose(app.log()) == (PROCESS_SESSION_ID, None)
-    assert whose(app.span(job)) == (PROCESS_SESSION_ID, None)
+        assert whose(app.log()) == (PROCESS_SESSION.current, None)
+    assert whose(app.span(job)) == (PROCESS_SESSION.current, None)
 
 
 def test_log_outside_of_everything(app):

@@ -15,12 +15,12 @@ from requests_of_browsers import OTHER_SESSION, SESSION, USER, cookie, cwr_s
 
 from otel_rum_exporter import RumSessionPropagator, RumSessionSpanProcessor
 from otel_rum_exporter.callers import CallerSession, Ignored
-from otel_rum_exporter.identity import PROCESS_SESSION_ID
+from otel_rum_exporter.identity import PROCESS_SESSION
 
 SERVER = SpanKind.SERVER
 WITH_SESSION = {"session.id": SESSION, "user.id": USER}
 WITHOUT = {}
-OF_PROCESS = {"session.id": PROCESS_SESSION_ID}
+OF_PROCESS = {"session.id": PROCESS_SESSION.current}
 REMOTE = SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 BY_COOKIE = {"cookie": cookie()}
 
