@@ -101,18 +101,18 @@ def record_page_view(page_id: str, *, title: str | None = None) -> None:
         TypeError: When an argument is not text.
         ValueError: When the page is blank.
     """
-    item = _page_view(
-        _checked("page_id", page_id), None if title is None else _checked("title", title, may_be_blank=True)
-    )
+    known = _checked("page_id", page_id), "" if title is None else _text("title", title)
     pipelines = exporters.pipelines()
+    if not pipelines:
+        line = "None exists, so a page view is lost. Create one before the first record_page_view."
+        _log.say(logging.WARNING, "page", line, quiet_s=_ONCE_S)
+        return
+    item = _page_view(*known)
     for pipeline in pipelines:
         pipeline.export_logs([item])
-    if not pipelines:
-        line = "record_page_view does nothing, since there is no RUM exporter."
-        _log.say(logging.WARNING, "page", line, quiet_s=_ONCE_S)
 
 
-def _page_view(page_id: str, title: str | None) -> Log:
+def _page_view(page_id: str, title: str) -> Log:
     resource = _resource()
     attributes = {"app.screen.name": page_id, TITLE: title}
     if "session.id" not in resource.attributes:
@@ -138,15 +138,19 @@ def _resource() -> Any:
     return _PYTHON
 
 
-def _checked(name: str, value: str, *, may_be_blank: bool = False) -> str:
+def _checked(name: str, value: str) -> str:
+    if not _text(name, value).strip():
+        raise ValueError(f"{name} must not be blank")
+    return value
+
+
+def _text(name: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")
-    if not may_be_blank and not value.strip():
-        raise ValueError(f"{name} must not be blank")
     return value
 
 
 def _note_missing_exporter() -> None:
     if not exporters.is_in_use():
-        line = "There is no RUM exporter yet: the session and its user will count for those to come."
+        line = "None exists yet. The session and its user will count for those to come."
         _log.say(logging.INFO, "session", line, quiet_s=_ONCE_S)
