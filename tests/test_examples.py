@@ -37,6 +37,23 @@ def test_quickstart_prints_the_spans_and_the_exception():
     assert "accepted=3, delivered=3" in done.stdout
 
 
+def test_notes_app_has_a_session_for_each_user():
+    done = run(sys.executable, str(EXAMPLES / "notes_app.py"))
+    lines = done.stdout.splitlines()
+    sessions = [line.split() for line in lines if line.startswith("session ")]
+    assert len({(session, user) for _, session, _, _, user in sessions}) == len({user for *_, user in sessions}) == 2
+    of_each = [
+        "session_start_event on notes All notes",
+        "page_view_event on notes All notes",
+        "otel.span on notes All notes",
+        "page_view_event on notes/edit Edit groceries",
+        "js_error_event on notes/edit Edit groceries",
+        "otel.span on notes/edit Edit groceries",
+    ]
+    assert sorted(line.strip() for line in lines if line.startswith("    ")) == sorted(2 * of_each)
+    assert "received=8, converted=8, items_dropped={}, accepted=12, delivered=12, events_dropped={}" in lines[-1]
+
+
 def test_zero_code_reports_calls_and_logged_exceptions_of_an_unchanged_application():
     assert "opentelemetry" not in (EXAMPLES / "zero_code/app.py").read_text()
     with LocalRum(credentials=None) as rum:
