@@ -5,6 +5,7 @@ Pages are resolved here and not when an event arrives, since the record of a pag
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -25,7 +26,6 @@ NO_DOMAIN = "localhost"
 
 _VERSION = "1.0.0"
 _PLATFORM = "web"  # the only one that aws-rum-web sends
-_NO_PAGE = -1  # stands for the interaction of what is on no page that is known
 _EVENT_BYTES = 128  # of an event in a request body besides its details, metadata and type
 
 
@@ -66,7 +66,7 @@ def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, s
         events=(),
     )
     room = config.max_bytes - len(msgspec.json.encode(batch.request()))
-    start_ns = min(each.draft.time_ns for each in queued)
+    start_ns = min(each.draft.time_ns for each in queued) if session.begun_ns is None else session.begun_ns
     writer = _Writer(session, config, shared, start_ns, room, session_metadata=session_metadata)
     for each in sorted(queued, key=_order):
         writer.write(each)
@@ -99,30 +99,41 @@ class _Writer:
         self._room = room
 
     def write(self, queued: Queued) -> None:
-        event = self._event(queued.draft)
+        if self.left:
+            self.left.append(queued)
+            return
+        draft = queued.draft
+        place, details = self._resolved(draft)
+        counted = _counted(draft, place)
+        if counted is not None and self._session.number_sent(counted) >= self._limit(draft):
+            details = DropReason.LIMITED if draft.is_limited else DropReason.DUPLICATE
+        event = details if isinstance(details, DropReason) else self._event(draft, place, details)
         if isinstance(event, DropReason):
             self.dropped.append((queued, event))
             return
         self._room -= wire_bytes(event.details) + wire_bytes(event.metadata) + len(event.type) + _EVENT_BYTES
         # one event alone always fits: it has at most 6,144 bytes
-        if self.left or (self._room < 0 and self.events):
+        if self._room < 0 and self.events:
             self.left.append(queued)
-        else:
-            self.events.append(event)
+            return
+        self.events.append(event)
+        if counted is not None:
+            self._session.count_sent(counted)
 
-    def _event(self, draft: Draft) -> RumEvent | DropReason:
-        # a session begins before anything else in it
-        time_ns = self._start_ns if draft.type == START else draft.time_ns
-        place = self._session.place_at(time_ns)
-        details: str | Details | DropReason
+    def _resolved(self, draft: Draft) -> tuple[Place | None, str | Details | DropReason]:
+        """Return an event's place and its details, or why there are none."""
         if isinstance(draft.details, PageViewEvent):
-            place, details = self._page_view(draft.time_ns, draft.details)
-        else:
-            details = draft.details.resolve(self._session) if isinstance(draft.details, Deferred) else draft.details
-        if isinstance(details, DropReason):
-            return details
-        if draft.is_limited and not self._is_within_limit(place):
-            return DropReason.LIMITED
+            return self._page_view(draft.time_ns, draft.details)
+        # a session begins before anything else in it
+        place = self._session.place_at(self._start_ns if draft.type == START else draft.time_ns)
+        details = draft.details.resolve(self._session) if isinstance(draft.details, Deferred) else draft.details
+        return place, details
+
+    def _limit(self, draft: Draft) -> int:
+        return self._image_limit if draft.is_limited else 1
+
+    def _event(self, draft: Draft, place: Place | None, details: str | Details) -> RumEvent | DropReason:
+        time_ns = self._start_ns if draft.type == START else draft.time_ns
         content = details if isinstance(details, str) else encode(details)
         metadata = encode(self._metadata(draft, draft.attributes, place))
         fitting = _fitting(content, metadata)
@@ -136,21 +147,22 @@ class _Writer:
 
     def _page_view(self, time_ns: int, view: PageViewEvent) -> tuple[Place | None, PageViewEvent | DropReason]:
         """Return the view with its place in the session, DUPLICATE if the user was on that page already."""
-        place = self._session.place_of(Visit(time_ns, view.pageId))
+        place, places = self._session.place_of(Visit(time_ns, view.pageId)), self._session.places
         if place is not None:
             return place, _view(view, place)
-        return (None, DropReason.DUPLICATE if self._session.places else view)
-
-    def _is_within_limit(self, place: Place | None) -> bool:
-        page = place.interaction if place and place.interaction is not None else _NO_PAGE
-        self._session.limited[page] += 1
-        return self._session.limited[page] <= self._image_limit
+        # of what is older than the pages that are known it is not known where it belongs
+        is_known = places and places[0].visit.time_ns <= time_ns
+        return None, DropReason.DUPLICATE if is_known else view
 
     def _metadata(self, draft: Draft, custom: CustomAttributes, place: Place | None) -> dict[str, object]:
         metadata: dict[str, object] = {**custom, **self._in_event, "version": _VERSION}
         if draft.domain and draft.domain != self._domain and not self._pinned:
             metadata["domain"] = draft.domain
-        page = _page(draft.page, place)
+        # what a view's item says of the page may be of the one before
+        own = draft.page
+        if isinstance(draft.details, PageViewEvent):
+            own = msgspec.structs.replace(own, pageId=draft.details.pageId)
+        page = _page(own, place)
         metadata.update(msgspec.to_builtins(page))
         return metadata
 
@@ -174,12 +186,22 @@ def _first_domain(queued: list[Queued]) -> str | None:
 
 
 def _shared_metadata(key: BatchKey, session: SessionView, config: RumConfig, domain: str) -> dict[str, object]:
-    client = session.client if key.is_client is not False and key.client == NO_CLIENT else key.client
+    # of the user's own device what is known by now; items of servers may be of different callers
+    first, second = (key.client, session.caller) if key.is_client is False else (session.client, key.client)
+    client = second if first == NO_CLIENT else first
     metadata: dict[str, object] = {"version": _VERSION, "domain": domain, "platformType": _PLATFORM}
     metadata.update(msgspec.to_builtins(client))
     if config.release_id:
         metadata["aws:releaseId"] = config.release_id
     return metadata
+
+
+def _counted(draft: Draft, place: Place | None) -> Hashable | None:
+    """Return what an event is counted as, of which there may be only so many."""
+    if draft.is_limited:
+        return ("limited", place and place.interaction)
+    is_view = isinstance(draft.details, PageViewEvent)
+    return ("view", place.interaction, place.visit.page_id) if is_view and place else None
 
 
 def _page(own: Page, place: Place | None) -> Page:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -30,43 +30,60 @@ _IDLE_S = 1800.0  # aws-rum-web's sessionLengthSeconds: a session that was quiet
 _MAX_SEEN = 128  # exceptions and web vitals remembered of a session
 _MAX_FACTS = 128  # of a session
 _MAX_CALLS = 8  # of one URL
+_MAX_SENT = 64  # counts of a session's pages
 _LOOK_AHEAD_NS = 30_000_000_000  # how long before its record a hard load may have begun
 _AFTER_END_S = 10.0  # for which a session that has ended is remembered: what happened before may arrive after
 
 
-class Session(Struct):
-    """What is remembered of a session."""
+class Session(Struct, gc=False):
+    """What is remembered of a session. There are many: what most of them do not need is made when it is needed."""
 
     seen_at: float
     timeline: Timeline = field(default_factory=Timeline)
     started: bool = False
     is_client: bool = False
     events: int = 0
+    begun_ns: int | None = None  # the time of the earliest of the user's own items
     domain: str | None = None
+    domain_rank: tuple[bool, int] | None = None
     user_id: str = NOBODY
     client: Client = NO_CLIENT  # the user's browser, by its own items
     caller: Client = NO_CLIENT  # the same as servers see it
-    seen: dict[Hashable, int] = field(default_factory=dict)
-    facts: dict[Hashable, Any] = field(default_factory=dict)
-    limited: Counter[int] = field(default_factory=Counter)
+    seen: dict[Hashable, int] | None = None
+    facts: dict[Hashable, Any] | None = None
+    sent: dict[Hashable, int] | None = None
 
 
 class SessionView(NamedTuple):
     """What a batch needs to know of its session, as of one moment; safe to read without a lock.
 
-    `limited` counts what was sent of the kinds that a page may have only so many of, by interaction. It is the
-    session's own: one batch of a session is built at a time.
+    `sent` counts what was sent of the kinds that there may be only so many of. It is the session's own: one batch of a
+    session is built at a time.
     """
 
     places: Sequence[Place] = ()
     domain: str | None = None
     client: Client = NO_CLIENT
+    caller: Client = NO_CLIENT
+    begun_ns: int | None = None
     facts: Mapping[Hashable, Any] = MappingProxyType({})
-    limited: Counter[int] = Counter()  # noqa: RUF012 - a view of nothing is nobody's
+    sent: dict[Hashable, int] | None = None
 
     def fact(self, key: Hashable) -> Any:
         """Return what items of the session said that others need, None if none did."""
         return self.facts.get(key)
+
+    def number_sent(self, kind: Hashable) -> int:
+        """Return how many of a kind were sent."""
+        return self.sent.get(kind, 0) if self.sent else 0
+
+    def count_sent(self, kind: Hashable) -> None:
+        """Count one of a kind as sent; of what was sent long ago it is forgotten how many there were."""
+        if self.sent is None:
+            return
+        self.sent[kind] = self.sent.pop(kind, 0) + 1
+        if len(self.sent) > _MAX_SENT:
+            del self.sent[next(iter(self.sent))]
 
     def place_at(self, time_ns: int) -> Place | None:
         """Return the page the user was on, None if that is not known.
@@ -116,6 +133,8 @@ class Sessions:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._ended: deque[tuple[float, str]] = deque()
         self.serves_others = config.session == "require"
+        self.forgotten = 0
+        """How many sessions were forgotten to make room."""
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -124,8 +143,17 @@ class Sessions:
         """Return what is remembered of a session: nothing, if it was forgotten."""
         session = self._sessions.get(session_id)
         if session is None:
-            return SessionView(limited=Counter())
-        return SessionView(session.timeline.places, session.domain, session.client, session.facts, session.limited)
+            return SessionView(sent={})
+        session.sent = {} if session.sent is None else session.sent
+        return SessionView(
+            session.timeline.places,
+            session.domain,
+            session.client,
+            session.caller,
+            session.begun_ns,
+            session.facts or {},
+            session.sent,
+        )
 
     def start_none(self) -> None:
         """Take the process's sessions as started: a forked child goes on with its parent's."""
@@ -147,6 +175,7 @@ class Sessions:
             return DropReason.SAMPLED_OUT
         if conversion.ends_session:
             self._ended.append((now, session_id))
+            self._forget_ended(now)
             return DropReason.UNMAPPED
         session = self._touch(session_id, now)
         self._learn(session, conversion, monitor)
@@ -186,9 +215,13 @@ class Sessions:
     def _forget(self, now: float) -> None:
         while len(self._sessions) > self._config.context_sessions:
             self._sessions.popitem(last=False)
+            self.forgotten += 1
         oldest = next(iter(self._sessions))
         if now - self._sessions[oldest].seen_at > _IDLE_S:
             del self._sessions[oldest]
+        self._forget_ended(now)
+
+    def _forget_ended(self, now: float) -> None:
         while self._ended and now - self._ended[0][0] > _AFTER_END_S:
             ended_at, session_id = self._ended.popleft()
             session = self._sessions.get(session_id)
@@ -206,14 +239,13 @@ class Sessions:
             previous = self._sessions.get(session_uuid(conversion.previous_session, monitor.id))
             session.user_id = previous.user_id if previous else NOBODY
         for draft in conversion.events:
-            if draft.domain and session.domain is None:
-                session.domain = draft.domain
+            _learn_when_and_where(session, draft, is_client=bool(origin.is_client))
             if isinstance(draft.details, PageViewEvent):
                 session.timeline.add(Visit(draft.time_ns, draft.details.pageId, title=draft.page.title or ""))
-            elif origin.is_client and isinstance(draft.page.pageId, str):
-                _see(session, Visit(draft.time_ns, draft.page.pageId, is_view=False))
+        if conversion.seen:
+            session.timeline.add(Visit(*conversion.seen, is_view=False))
         for name, fact in conversion.facts.items():
-            _remember(session.facts, name, fact)
+            _remember(session, name, fact)
 
     def _key(self, session: Session, session_id: str, conversion: Conversion, monitor: AppMonitor) -> BatchKey:
         origin = conversion.origin
@@ -235,28 +267,33 @@ class Sessions:
         first = min(explicit or conversion.events, key=lambda draft: draft.time_ns)
         # the same id wherever the session is seen
         start_id = uuid_of(hashlib.sha256(b"session_start:" + session_id.encode()).digest()[:16])
-        return [msgspec.structs.replace(first, id=start_id, type=START, details=encode(SessionStartEvent()), once=None)]
+        details = encode(SessionStartEvent())
+        return [Draft(id=start_id, time_ns=first.time_ns, type=START, details=details, attributes=first.attributes)]
 
 
 def _is_news(session: Session, draft: Draft) -> bool:
-    """Tell whether this was not reported before. A metric that grows is news each time."""
+    """Tell whether this was not reported before. A metric that grows is news each time that it was reported later."""
     once = draft.once
     if once is None:
         return True
-    before = session.seen.get(once.key)
-    if before is not None and not once.latest and _is_near(once, draft.time_ns - before):
+    seen = session.seen = {} if session.seen is None else session.seen
+    at_ns = once.reported_ns if once.latest else draft.time_ns
+    before = seen.get(once.key)
+    if before is not None and (at_ns < before if once.latest else _is_near(once, at_ns - before)):
         return False
-    session.seen[once.key] = draft.time_ns
-    if len(session.seen) > _MAX_SEEN:
-        del session.seen[next(iter(session.seen))]
+    seen[once.key] = at_ns
+    if len(seen) > _MAX_SEEN:
+        del seen[next(iter(seen))]
     return True
 
 
-def _see(session: Session, visit: Visit) -> None:
-    """Take note of the page that an item names, unless it is the one that is known."""
-    known = SessionView(session.timeline.places).place_at(visit.time_ns)
-    if known is None or known.visit.page_id != visit.page_id:
-        session.timeline.add(visit)
+def _learn_when_and_where(session: Session, draft: Draft, *, is_client: bool) -> None:
+    """Take note of when the session began and of its domain: the first that the user named, else that a server did."""
+    if is_client and (session.begun_ns is None or draft.time_ns < session.begun_ns):
+        session.begun_ns = draft.time_ns
+    rank = (not is_client, draft.time_ns)
+    if draft.domain and (session.domain_rank is None or rank < session.domain_rank):
+        session.domain, session.domain_rank = draft.domain, rank
 
 
 def _merged(old: Client, new: Client) -> Client:
@@ -267,8 +304,9 @@ def _merged(old: Client, new: Client) -> Client:
     })  # fmt: skip
 
 
-def _remember(facts: dict[Hashable, Any], name: Hashable, fact: Any) -> None:
+def _remember(session: Session, name: Hashable, fact: Any) -> None:
     """Keep a fact; of the calls of a URL the latest few."""
+    facts = session.facts = {} if session.facts is None else session.facts
     before = facts.pop(name, None)
     facts[name] = (*before, *fact)[-_MAX_CALLS:] if _is_call(name) and before else fact
     if len(facts) > _MAX_FACTS:

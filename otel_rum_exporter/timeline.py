@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 _MAX_VISITS = 64  # pages remembered of a session
@@ -27,36 +28,63 @@ class Place(NamedTuple):
 
 
 class Timeline:
-    """The pages of a session in the order of their time, however they arrive."""
+    """The pages of a session in the order of their time, however they arrive.
+
+    Bounded: the oldest visits are forgotten when there are too many, and what is older still is not taken. Of the
+    moments at which the user was seen on one page without a view the first and the last are kept.
+    """
+
+    __slots__ = ("_forgotten", "_visits", "places")
 
     def __init__(self) -> None:
         """Begin without a page."""
-        self._visits: list[Visit] = []
-        self._places: list[Place] = []
+        self._visits: tuple[Visit, ...] = ()
         self._forgotten = 0
+        self.places: Sequence[Place] = ()
+        """The pages so far; a later visit makes a new sequence, so this one may be read without a lock."""
 
     def add(self, visit: Visit) -> None:
-        """Take note of a visit; the oldest is forgotten when there are too many."""
-        insort(self._visits, visit)
-        if len(self._visits) > _MAX_VISITS:
-            self._forget()
-        places: list[Place] = []
-        views: list[Visit] = []
-        for each in self._visits:
-            is_new = not places or places[-1].visit.page_id != each.page_id
-            if each.is_view and (is_new or places[-1].interaction is None):
-                places.append(Place(each, self._forgotten + len(views), views[-1] if views else None))
-                views.append(each)
-            elif is_new:
-                places.append(Place(each, None, None))
-        self._places = places
+        """Take note of a visit."""
+        visits = [*self._visits]
+        index = bisect_left(visits, visit)
+        is_known = index < len(visits) and visits[index] == visit
+        if is_known or (not index and len(visits) == _MAX_VISITS):
+            return
+        visits.insert(index, visit)
+        for each in (index + 1, index, index - 1):
+            if _is_passing(visits, each):
+                del visits[each]
+        if len(visits) > _MAX_VISITS:
+            self._forget(visits)
+        self._visits = tuple(visits)
+        self.places = _places(visits, self._forgotten)
 
-    def _forget(self) -> None:
-        oldest = self._visits.pop(0)
-        following = next((visit for visit in self._visits if visit.is_view), oldest)
-        self._forgotten += oldest.is_view and oldest.page_id != following.page_id
+    def _forget(self, visits: list[Visit]) -> None:
+        oldest = visits.pop(0)
+        same = takewhile(lambda visit: visit.page_id == oldest.page_id, visits)
+        # the pages that are left keep their numbers
+        self._forgotten += oldest.is_view and not any(visit.is_view for visit in same)
 
-    @property
-    def places(self) -> Sequence[Place]:
-        """The pages so far; a later visit makes a new sequence, so this one may be read without a lock."""
-        return self._places
+
+def _is_passing(visits: list[Visit], index: int) -> bool:
+    """Tell whether a sight of the user says nothing new: it is between two others on the same page."""
+    if not 0 < index < len(visits) - 1 or visits[index].is_view:
+        return False
+    return visits[index - 1].page_id == visits[index].page_id == visits[index + 1].page_id
+
+
+def _places(visits: Sequence[Visit], forgotten: int) -> tuple[Place, ...]:
+    places: list[Place] = []
+    parent: Visit | None = None
+    number = forgotten
+    for visit in visits:
+        is_new = not places or places[-1].visit.page_id != visit.page_id
+        if visit.is_view and (is_new or places[-1].interaction is None):
+            place = Place(visit, number, parent)
+            if not is_new:  # the user was seen on the page before its view was told of
+                places[-1] = place._replace(visit=visit._replace(time_ns=places[-1].visit.time_ns))
+            places.append(place)
+            parent, number = visit, number + 1
+        elif is_new:
+            places.append(Place(visit, None, None))
+    return tuple(places)

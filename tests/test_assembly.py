@@ -124,14 +124,15 @@ def test_domain(events, known, options, domain, in_event):
 @pytest.mark.parametrize(
     ("key", "known", "expected"),
     [
-        pytest.param(KEY, Client(browserName="Firefox"), "Chrome", id="the item's own"),
+        pytest.param(KEY, Client(browserName="Firefox"), "Firefox", id="known better by now"),
+        pytest.param(KEY, NO_CLIENT, "Chrome", id="the session is forgotten"),
         pytest.param(KEY._replace(client=NO_CLIENT), CHROME, "Chrome", id="the session's"),
         pytest.param(KEY._replace(client=NO_CLIENT, is_client=False), CHROME, None, id="a server's"),
         pytest.param(KEY._replace(client=NO_CLIENT), NO_CLIENT, None, id="unknown"),
     ],
 )
 def test_browser(key, known, expected):
-    """A user's item that names no browser has its session's, if that became known; a server's never."""
+    """A user's item has its session's browser as it is known when the batch is built; a server's never."""
     assembled = put_together([queued(key=key)], SessionView(client=known))
     assert json.loads(assembled.batch.session_metadata).get("browserName") == expected
 
@@ -184,6 +185,70 @@ def test_page_views():
         },
     ]
     assert assembled.dropped == [(events[1], DropReason.DUPLICATE)]
+
+
+def test_a_callers_user_agent():
+    """A server's item has its caller's, if only by another item of the session; not that of another caller."""
+    caller, other = Client(user_agent="curl"), Client(user_agent="wget")
+    key = KEY._replace(is_client=False)
+    for own, expected in ((NO_CLIENT, "curl"), (other, "wget")):
+        assembled = put_together([queued(key=key._replace(client=own))], SessionView(client=CHROME, caller=caller))
+        assert json.loads(assembled.batch.session_metadata).get("aws:userAgent") == expected
+
+
+def test_when_a_session_began():
+    """Its start is as early as the earliest of the user's own items, in whichever batch that is."""
+    known = session((0, "/a"), begun_ns=T - 7000 * MS)
+    assembled = put_together([queued(5), queued(9, kind=START)], known)
+    assert shown(assembled)[0][1] == pytest.approx(T / 1e9 - 7)
+
+
+def test_a_views_page_is_the_one_it_is_of():
+    """A click that leads on names the page that it was made on; the view is of the next, also where it has no place."""
+    view = view_of(5, "/next", page=Page(pageId="/before", title="t"))
+    for known in (session((0, "/before"), (5, "/next")), SessionView()):
+        ((_, _, details, metadata),) = shown(put_together([view], known))
+        assert (details["pageId"], metadata["pageId"]) == ("/next", "/next")
+
+
+def test_a_view_is_sent_once():
+    """A second source of the same page may arrive after the first is sent."""
+    known = session((0, "/a"), (5, "/b"), sent={})
+    assert len(put_together([view_of(0, "/a"), view_of(5, "/b")], known).batch.events) == 2
+    again = view_of(0, "/a")
+    assert put_together([again], known).dropped == [(again, DropReason.DUPLICATE)]
+
+
+def test_a_view_older_than_the_timeline():
+    """Where it belongs is forgotten, so that it claims no place; it is no repeat."""
+    known = session(*((time_ms, f"/{time_ms}") for time_ms in range(100)), sent={})
+    assembled = put_together([view_of(3, "/3")], known)
+    assert shown(assembled)[0][2:] == ({"version": "1.0.0", "pageId": "/3"}, {"version": "1.0.0", "pageId": "/3"})
+
+
+def test_images_of_a_page():
+    """So many are sent of each page, whatever the number of batches; what waits for the next batch is not counted."""
+    known = session((0, "/a"), (50, "/b"), sent={})
+    text = json.dumps({"text": "x" * 3000})
+    images = [queued(time_ms, text, "image", is_limited=True) for time_ms in (1, 2, 3, 4, 51)]
+    options = {"resource_image_limit": 3, "max_bytes": 8192}
+    sent, left, dropped = [], images, []
+    while left:
+        assembled = put_together(left, known, **options)
+        sent += _events(assembled)
+        dropped += assembled.dropped
+        left = assembled.left
+    assert [each.id for each in sent] == ["image-1", "image-2", "image-3", "image-51"]
+    assert dropped == [(images[3], DropReason.LIMITED)]
+
+
+def test_counts_of_many_pages_are_bounded():
+    """Those of long ago are forgotten."""
+    known = session(sent={})
+    for number in range(10_000):
+        known.count_sent(("limited", number))
+    assert len(known.sent) == 64
+    assert (known.number_sent(("limited", 9999)), known.number_sent(("limited", 1))) == (1, 0)
 
 
 def test_a_view_in_a_forgotten_session():

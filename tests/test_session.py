@@ -16,7 +16,6 @@ from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client, PageViewEvent
 from otel_rum_exporter.identity import NOBODY, ProcessSession, is_sampled, session_uuid, user_uuid
 from otel_rum_exporter.session import START, Sessions, SessionView
-from otel_rum_exporter.timeline import Timeline, Visit
 
 MONITOR = AppMonitor("11111111-2222-4333-8444-555555555555")
 OTHER_MONITOR = "99999999-2222-4333-8444-555555555555"
@@ -114,83 +113,6 @@ def test_sampling_is_the_mappings():
         assert [is_sampled(session_id, rate / 10) for rate in range(11)] == [
             share < rate / 10 or rate == 10 for rate in range(11)
         ]
-
-
-# the pages of a session
-
-
-def told(timeline):
-    return [(place.visit, place.interaction, place.parent) for place in timeline.places]
-
-
-def timeline_of(visits):
-    timeline = Timeline()
-    for visit in visits:
-        timeline.add(visit)
-    return timeline
-
-
-visit_lists = st.lists(
-    st.builds(Visit, st.integers(0, 30), st.sampled_from(["/a", "/b", "/c"]), st.just(value=True)), max_size=40
-)
-
-
-@given(visit_lists, st.randoms())
-def test_timeline_does_not_depend_on_the_order_of_arrival(visits, random_):
-    """The same visits in any order are the same pages."""
-    shuffled = list(visits)
-    random_.shuffle(shuffled)
-    assert told(timeline_of(shuffled)) == told(timeline_of(visits))
-
-
-@given(visit_lists)
-def test_timeline_counts_changes(visits):
-    """Numbers go up by one, each page has the one before it as parent, and no page follows itself."""
-    places = timeline_of(visits).places
-    assert [place.interaction for place in places] == list(range(len(places)))
-    assert [place.parent for place in places] == [None, *(place.visit for place in places)][: len(places)]
-    assert all(place.parent is None or place.parent.page_id != place.visit.page_id for place in places)
-    assert [place.visit for place in places] == sorted(place.visit for place in places)
-
-
-def test_timeline_forgets_but_goes_on_counting():
-    """Of a long session the latest pages are kept, and their numbers stay what they were."""
-    timeline = timeline_of(Visit(i, f"/{i}") for i in range(200))
-    assert len(timeline.places) == 64
-    assert [place.interaction for place in timeline.places] == list(range(136, 200))
-    timeline.add(Visit(200, "/199"))
-    assert timeline.places[-1].interaction == 199
-
-
-def test_timeline_forgets_repeats_without_counting_them():
-    """Visits of the same page are no pages."""
-    timeline = timeline_of([Visit(i, "/same") for i in range(200)] + [Visit(200, "/next")])
-    assert [place.interaction for place in timeline.places] == [0, 1]
-
-
-PLACES = timeline_of([Visit(10, "/a"), Visit(20, "/b"), Visit(20, "/c")]).places
-
-
-@pytest.mark.parametrize(("time_ns", "page"), [(0, "/a"), (10, "/a"), (19, "/a"), (20, "/c"), (99, "/c")], ids=str)
-def test_place_at(time_ns, page):
-    """The page that was current; before the first page's record, that page."""
-    assert SessionView(PLACES).place_at(time_ns).visit.page_id == page
-
-
-def test_places_of_nothing():
-    """A session without a page has no place."""
-    assert SessionView().place_at(5) is None
-    assert SessionView().place_of(Visit(10, "/a")) is None
-    assert SessionView(PLACES).place_of(Visit(20, "/b")).interaction == 1
-    assert SessionView(PLACES).place_of(Visit(11, "/a")) is None
-
-
-def test_a_view_does_not_change():
-    """What a batch reads without a lock stays as it was."""
-    timeline = timeline_of([Visit(1, "/a")])
-    before = timeline.places
-    timeline.add(Visit(2, "/b"))
-    assert (len(before), len(timeline.places)) == (1, 2)
 
 
 # admission
@@ -350,7 +272,7 @@ def test_idle_sessions_are_forgotten():
 
 def test_a_view_of_a_forgotten_session_is_empty():
     """Nothing is remembered, and nothing fails."""
-    assert sessions().view("unknown") == SessionView()
+    assert sessions().view("unknown") == SessionView(sent={})
 
 
 def test_keys():

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import hook, logs, metadata, mobile, pages, spans, urls
+from otel_rum_exporter.convert import hook, logs, metadata, mobile, navigation, pages, spans, urls
 from otel_rum_exporter.convert.attributes import Attributes, text
 from otel_rum_exporter.convert.conversion import Conversion, Deferred, Draft, Found, Origin, Part
 from otel_rum_exporter.convert.ids import LogEventIds, span_event_id
@@ -58,7 +58,9 @@ class Converter:
             place = self._entry_place(attributes, origin)
             origin = metadata.with_caller(origin, attributes) if spans.is_first_server(span) else origin
         else:
-            place = self._place(attributes, origin, _destination_of_span(span, attributes))
+            # spans are given their page when they begin
+            seen_ns = known_ns(span.start_time, span.end_time)
+            place = self._place(attributes, origin, seen_ns, _destination_of_span(span, attributes))
             origin = metadata.with_device(origin, attributes) if origin.is_client else origin
         return self._conversion(
             found, attributes, origin, place, lambda name, _time_ns, content: span_event_id(span.context, name, content)
@@ -81,8 +83,14 @@ class Converter:
             found = hook.apply(self._config.convert, log, found, time_ns)
         if isinstance(found, DropReason):
             return found
-        destination = text(attributes, "url.full") if name in _PAGE_RECORDS else None
-        place = self._place(attributes, origin, destination)
+        destination = text(attributes, "url.full", "navigation.url") if name in _PAGE_RECORDS else None
+        # records are given their page when they are written, which may be long after what they tell of
+        seen_ns = (
+            time_ns - navigation.load_ns(attributes)
+            if destination
+            else known_ns(record.observed_timestamp, record.timestamp)
+        )
+        place = self._place(attributes, origin, seen_ns, destination)
         session = text(attributes, "session.id")
         return self._conversion(
             found,
@@ -120,6 +128,7 @@ class Converter:
             origin=origin,
             events=drafts,
             facts=facts,
+            seen=_seen(place, origin),
             previous_session=text(attributes, "session.previous_id"),
             ends_session=ends_session,
         )
@@ -136,12 +145,14 @@ class Converter:
             known = self._origins[key] = (origin, resource, scope)
         return known[0]
 
-    def _place(self, attributes: Attributes, origin: Origin, destination: str | None = None) -> _Place:
-        """Return page and domain where a browser's item names its document, or the page that it goes to."""
+    def _place(self, attributes: Attributes, origin: Origin, seen_ns: int, destination: str | None) -> _Place:
+        """Return page and domain where a client's item names its document or screen, or the page that it goes to."""
         page = urls.page_id(destination or text(attributes, "browser.document.url.full"), self._config.page_id_format)
+        page = page or (mobile.screen_name(attributes) if origin.is_client else None)
         domain = metadata.page_domain(attributes, destination) if origin.is_client else None
         title = text(attributes, mobile.TITLE)
-        return _Place(_page(page, title), domain, self._custom_attributes.select(attributes, origin.attributes))
+        selected = self._custom_attributes.select(attributes, origin.attributes)
+        return _Place(_page(page, title), domain, selected, seen_ns)
 
     def _entry_place(self, attributes: Attributes, origin: Origin) -> _Place:
         """Return page and domain that a server was asked for."""
@@ -156,6 +167,7 @@ class _Place(Struct, frozen=True):
     page: Page
     domain: str | None
     attributes: Mapping[str, Any]
+    seen_ns: int = 0
 
 
 NOWHERE = _Place(NO_PAGE, None, {})
@@ -202,6 +214,12 @@ def _page(page_id: str | None, title: str | None = None) -> Page:
         return NO_PAGE
     known_id = clip(well_formed(page_id), pages.MAX_PAGE_ID) if page_id else UNSET
     return Page(pageId=known_id, title=clip(well_formed(title), metadata.MAX_STRING) if title else UNSET)
+
+
+def _seen(place: _Place, origin: Origin) -> tuple[int, str] | None:
+    """Return when the user was on which page, where a user's own item says so."""
+    page_id = place.page.pageId
+    return (place.seen_ns, page_id) if origin.is_client and place.seen_ns and isinstance(page_id, str) else None
 
 
 def _no_id(_name: str, _time_ns: int, _content: str) -> str:

@@ -16,12 +16,14 @@ CustomAttributes = Mapping[str, str | float | int | bool]
 class Once(NamedTuple):
     """Events with the same key are one event: the first, or with `latest` the last before it is sent.
 
-    Units:  within_ns is how far apart two of them may be; None is any distance.
+    Units:  within_ns is how far apart two of them may be; None is any distance. reported_ns says which is the last, in
+            epoch nanoseconds.
     """
 
     key: Hashable
     within_ns: int | None = None
     latest: bool = False
+    reported_ns: int = 0
 
 
 class Facts(Protocol):
@@ -99,7 +101,9 @@ class Draft(Struct, frozen=True, kw_only=True, gc=False):
 class Conversion(Struct, frozen=True, kw_only=True, gc=False):
     """What became of one item.
 
-    Shape:  events or facts, or the end of the session; `session` and `user` as the item names them, or None.
+    Shape:  events or facts, or the end of the session; `session` and `user` as the item names them, or None; `seen` is
+            when the user was on which page, where the item itself says so.
+    Units:  the time in `seen` is in epoch nanoseconds.
     """
 
     session: str | None
@@ -107,5 +111,6 @@ class Conversion(Struct, frozen=True, kw_only=True, gc=False):
     origin: Origin
     events: list[Draft]
     facts: Mapping[Hashable, Any] = {}
+    seen: tuple[int, str] | None = None
     previous_session: str | None = None
     ends_session: bool = False

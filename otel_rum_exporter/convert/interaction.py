@@ -13,7 +13,7 @@ from otel_rum_exporter.events import DomEvent
 from otel_rum_exporter.items import SpanItem
 
 _MAX_TEXT = 256
-_ID_SELECTOR = re.compile(r"#((?:[\w-]|[^\x00-\x7f]|\\.)+)$")
+_ID_SELECTOR = re.compile(r"#((?:[\w-]|[^\x00-\x7f]|\\(?:[0-9a-fA-F]{1,6}[ \t\n]?|.))+)$", re.DOTALL)
 _CSS_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})[ \t\n]?|(.))", re.DOTALL)
 _ID_XPATH = re.compile(r"""//\*\[@id=(?:"([^"]+)"|'([^']+)')\]$""")
 _PATH_XPATH = re.compile(r"(?:/[a-zA-Z][\w-]*(?:\[\d{1,6}\])?)+$")
@@ -30,7 +30,7 @@ class SpanInteraction(Deferred, frozen=True, kw_only=True, gc=False):
 
     def resolve(self, session: Facts) -> DomEvent | DropReason:
         """Return the event, unless the span above tells of the same one."""
-        above = session.fact(known_as(self.parent_id))
+        above = session.fact(known_as(self.parent_id)) if self.parent_id else None
         if above is not None and above[0] == self.event.event and above[1] <= self.at_ns <= above[2]:
             return DropReason.DUPLICATE
         return self.event

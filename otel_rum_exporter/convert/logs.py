@@ -9,6 +9,7 @@ from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import custom, errors, interaction, mobile, navigation, pages, resources, vitals
 from otel_rum_exporter.convert.attributes import Attributes, text
 from otel_rum_exporter.convert.conversion import Found, Origin, Part
+from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import CustomEvent, Details, SessionStartEvent
 from otel_rum_exporter.items import LogRecordItem
@@ -70,15 +71,16 @@ def _resource_timing(log: Log, config: RumConfig) -> Found | DropReason:
     event = resources.from_log(log.attributes, config)
     if isinstance(event, DropReason):
         return event
-    known_as = None
-    if isinstance(event.startTime, int | float):
+    known_as, is_limited = None, event.fileType in resources.LIMITED
+    # a paint is of an image, whose extension need not be known
+    if isinstance(event.startTime, int | float) and is_limited:
         known_as = resources.known_as(text(log.attributes, "url.full"), event.startTime, event.duration)
-    is_limited = event.fileType in resources.LIMITED
     return Found([Part("resource", log.time_ns, event, known_as=known_as, is_limited=is_limited)])
 
 
 def _web_vital(log: Log, _config: RumConfig) -> Found | DropReason:
-    return vitals.from_log(log.attributes, log.record.body, log.time_ns)
+    reported_ns = known_ns(log.record.observed_timestamp, log.time_ns)
+    return vitals.from_log(log.attributes, log.record.body, log.time_ns, reported_ns)
 
 
 def _browser_click(log: Log, _config: RumConfig) -> Found | DropReason:

@@ -37,9 +37,14 @@ FAULTS = {"device.crash": "crash", "app.crash": "crash", "device.anr": "ANR", "d
 _MESSAGES = {"ANR": "Application not responding"}
 
 
+def screen_name(attributes: Attributes) -> str | None:
+    """Return the screen that an item names, which is an app's page."""
+    return text(attributes, "app.screen.name", "screen.name")
+
+
 def screen(attributes: Attributes) -> PageViewEvent | DropReason:
     """Return the view of a screen. Errors: INCOMPLETE without its name."""
-    name = text(attributes, "app.screen.name", "screen.name")
+    name = screen_name(attributes)
     return PageViewEvent(pageId=clip(well_formed(name), MAX_PAGE_ID)) if name else DropReason.INCOMPLETE
 
 

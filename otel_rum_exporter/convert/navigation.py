@@ -44,6 +44,7 @@ _NAMES = {
     "decodedBodySize": "decoded_body_size",
 }
 _LEVEL = 2  # of Navigation Timing
+_MAX_LOAD_MS = 30_000
 
 
 class FetchMarks(Struct, frozen=True, gc=False):
@@ -71,12 +72,17 @@ class SpanNavigation(Deferred, frozen=True, kw_only=True, gc=False):
 
 def known_as(url: str | None) -> Hashable:
     """Return what a page's navigation event is known as in its session."""
-    return ("navigation", url)
+    return ("navigation", _document(url))
 
 
 def span_known_as(url: str | None) -> Hashable:
     """Return what the event of a `documentLoad` span is known as: it gives way to the one of a record."""
-    return ("span navigation", url)
+    return ("span navigation", _document(url))
+
+
+def _document(url: str | None) -> str | None:
+    """Return the URL as a performance entry may have it: without what names a place in the document."""
+    return url and url.partition("#")[0]
 
 
 def from_log(attributes: Attributes) -> NavigationEvent | DropReason:
@@ -92,6 +98,15 @@ def from_log(attributes: Attributes) -> NavigationEvent | DropReason:
     if not duration or not marks.get("loadEventEnd", duration):
         return DropReason.INCOMPLETE
     return _event(marks, duration, kind, redirects)
+
+
+def load_ns(attributes: Attributes) -> int:
+    """Return how long before its `browser.navigation_timing` record a page began to load, 0 if that is not known.
+
+    Units:  nanoseconds, 30 seconds at most.
+    """
+    names = (prefix + name for name in ("duration", "load_event_end") for prefix in _PREFIXES)
+    return round(min(max(0, number(attributes, *names) or 0), _MAX_LOAD_MS) * 1e6)
 
 
 def from_spans(load: Mapping[str, int], fetch: FetchMarks | None) -> NavigationEvent | DropReason:
@@ -110,7 +125,8 @@ def from_spans(load: Mapping[str, int], fetch: FetchMarks | None) -> NavigationE
         # the instrumentation writes the decoded size only where it differs
         marks["encodedBodySize"] = fetch.encoded_bytes
         marks["decodedBodySize"] = fetch.encoded_bytes if fetch.decoded_bytes is None else fetch.decoded_bytes
-    return _event(marks, marks["loadEventEnd"], "", None)
+    duration = marks["loadEventEnd"]
+    return _event(marks, duration, "", None) if duration else DropReason.INCOMPLETE
 
 
 def time_origin_ns(load: Mapping[str, int], fetch: FetchMarks | None) -> int | None:

@@ -5,7 +5,7 @@ Calls by fetch and XMLHttpRequest are left to `http_event`, and the telemetry's 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 import msgspec
 
@@ -14,7 +14,7 @@ from otel_rum_exporter.convert import urls
 from otel_rum_exporter.convert.attributes import Attributes, number, or_unset, text
 from otel_rum_exporter.convert.conversion import Deferred, Facts
 from otel_rum_exporter.convert.navigation import span_times, time_origin_ns
-from otel_rum_exporter.convert.timing import shared_fields
+from otel_rum_exporter.convert.timing import ROUNDED, shared_fields
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import well_formed
 from otel_rum_exporter.events import ResourceEvent
@@ -109,10 +109,9 @@ def from_log(attributes: Attributes, config: RumConfig) -> ResourceEvent | DropR
         for name, snake in _NAMES.items()
         if (value := number(attributes, _PREFIX + snake)) is not None and value >= 0
     }
-    end, duration = marks.get("responseEnd"), number(attributes, _PREFIX + "duration")
+    start, duration = _start_and_duration(marks, number(attributes, _PREFIX + "duration"))
     if duration is None or duration < 0:
         return DropReason.INCOMPLETE
-    start = max(0, end - duration) if end else marks.get("redirectStart") or marks.get("fetchStart")
     event = ResourceEvent(
         initiatorType=well_formed(initiator[:_MAX_INITIATOR]),
         duration=duration,
@@ -126,6 +125,16 @@ def from_log(attributes: Attributes, config: RumConfig) -> ResourceEvent | DropR
         if config.resource_details == "basic"
         else _full(event, marks, text(attributes, _PREFIX + "next_hop_protocol"))
     )
+
+
+def _start_and_duration(marks: Mapping[str, float], duration: float | None) -> tuple[float | None, float | None]:
+    """Return both as far as the one or the marks tell of the other."""
+    start, end = marks.get("redirectStart") or marks.get("fetchStart"), marks.get("responseEnd")
+    if not end:
+        return start, duration
+    if duration is None:
+        return start, None if start is None else round(end - start, ROUNDED)
+    return max(0, round(end - duration, ROUNDED)), duration
 
 
 def from_span(span: SpanItem, attributes: Attributes, config: RumConfig) -> SpanResource | DropReason:
@@ -157,7 +166,9 @@ def file_type(url: str, initiator: str) -> str:
 
 
 def _refused(url: str | None) -> DropReason | None:
-    parts = urls.split(url) if url else None
+    if url is None:
+        return None
+    parts = urls.split(url)
     if parts is None or parts.scheme not in ("http", "https"):
         return DropReason.UNMAPPED
     return DropReason.SELF_TRAFFIC if urls.is_self_traffic(url) else None

@@ -142,18 +142,19 @@ def _document_fetch(span: Span, _config: RumConfig) -> Found | DropReason:
     marks = navigation.fetch_marks(span.item, span.attributes)
     parts = []
     if "responseStart" in marks.times_ns:
-        vital = vitals.from_span("ttfb", marks.times_ns["responseStart"], marks.times_ns, span.trace_id)
-        parts.append(Part("ttfb", span.end_ns, vital))
+        answered_ns = marks.times_ns["responseStart"]
+        vital = vitals.from_span("ttfb", answered_ns, marks.times_ns, span.trace_id)
+        parts.append(Part("ttfb", answered_ns, vital))
     return Found(parts, {("fetch", span.trace_id): marks})
 
 
 def _document_load(span: Span, config: RumConfig) -> Found | DropReason:
     url = text(span.attributes, "url.full", "http.url")
     load = navigation.span_times(span.item.events)
-    if "loadEventEnd" not in load or "fetchStart" not in load:
-        return DropReason.INCOMPLETE
-    event = navigation.SpanNavigation(load=load, trace_id=span.trace_id, url=url)
-    parts = [Part("span", span.end_ns, event, known_as=navigation.span_known_as(url))]
+    parts = []
+    if "loadEventEnd" in load:
+        event = navigation.SpanNavigation(load=load, trace_id=span.trace_id, url=url)
+        parts.append(Part("span", span.end_ns, event, known_as=navigation.span_known_as(url)))
     view = pages.page_view({"url.full": url}, config.page_id_format)
     if not isinstance(view, DropReason):
         parts.append(Part("page", known_ns(span.item.start_time), view))

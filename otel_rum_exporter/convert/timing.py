@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 Marks = Mapping[str, float]
 
-_ROUNDED = 6  # decimals; a nanosecond
+ROUNDED = 6  # decimals; a nanosecond
 
 # field -> its end mark, its start mark
 _DURATIONS = {
@@ -42,7 +42,7 @@ def between(marks: Marks, end: str, start: str) -> float | None:
     """Return the time from one mark to another; None if one is missing, or they cannot both be right."""
     if end not in marks or start not in marks or (marks[end] == 0) != (marks[start] == 0 or marks[end] == 0):
         return None
-    duration = round(marks[end] - marks[start], _ROUNDED)
+    duration = round(marks[end] - marks[start], ROUNDED)
     return duration if duration >= 0 else None
 
 

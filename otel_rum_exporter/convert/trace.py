@@ -28,6 +28,7 @@ from otel_rum_exporter.items import SpanItem
 _ORIGIN = "AWS::RUM::AppMonitor"
 _SENT_NOTHING = ("XMLHttpRequest abort", "XMLHttpRequest timeout")
 _THROTTLED = 429
+_HEADER = "http.response.header.content-length"  # a list of one value
 
 
 def xray_trace_event(
@@ -110,7 +111,9 @@ def _http(call: HttpEvent, attributes: Attributes) -> XRayHttp:
     request = XRayRequest(method=call.request.method, url=call.request.url, traced=True)
     if call.response is UNSET:
         return XRayHttp(request=request)
-    length = integer(attributes, "http.response.body.size", "http.response_content_length")
+    header = attributes.get(_HEADER)
+    sizes = {**attributes, _HEADER: header[0]} if isinstance(header, list | tuple) and header else attributes
+    length = integer(sizes, "http.response.body.size", "http.response_content_length", _HEADER)
     return XRayHttp(
         request=request, response=XRayResponse(status=call.response.status, content_length=or_unset(length))
     )

@@ -83,19 +83,23 @@ class SpanVital(Deferred, frozen=True, kw_only=True, gc=False):
         if session.fact(("vital", self.name)) is not None:
             return DropReason.DUPLICATE
         origin_ns = navigation.time_origin_ns(self.load, session.fact(("fetch", self.trace_id)))
-        if origin_ns is None or self.at_ns < origin_ns:
+        # a mark at the origin itself was 0: it did not happen
+        if origin_ns is None or self.at_ns <= origin_ns:
             return DropReason.INCOMPLETE
         return _VITALS[self.name][0](value=(self.at_ns - origin_ns) / 1e6)  # type: ignore[call-arg]
 
 
-def from_log(attributes: Attributes, body: Any, time_ns: int) -> Found | DropReason:
-    """Return what a `browser.web_vital` record holds. Errors: as `web_vital`."""
+def from_log(attributes: Attributes, body: Any, time_ns: int, reported_ns: int) -> Found | DropReason:
+    """Return what a `browser.web_vital` record holds, which was reported later than it happened.
+
+    Errors: as `web_vital`.
+    """
     event = web_vital(attributes, body)
     if isinstance(event, DropReason):
         return event
     name = text(_fields(attributes, body), "name")
     details = _linked(event, body) if isinstance(event, LargestContentfulPaintEvent) else event
-    return Found([Part("vital", time_ns, details, once(attributes, body))], {("vital", name): True})
+    return Found([Part("vital", time_ns, details, once(attributes, body, reported_ns))], {("vital", name): True})
 
 
 def from_span(name: str, at_ns: int, load: Mapping[str, int], trace_id: int) -> SpanVital:
@@ -116,11 +120,11 @@ def web_vital(attributes: Attributes, body: Any) -> Details | DropReason:
     return event_type(value=value, attribution=_attribution(attribution_type, body))  # type: ignore[call-arg]
 
 
-def once(attributes: Attributes, body: Any) -> Once | None:
+def once(attributes: Attributes, body: Any, reported_ns: int) -> Once | None:
     """Return what makes two reports the same metric of a page: its id."""
     fields = _fields(attributes, body)
     name, metric_id = text(fields, "name"), text(fields, "id")
-    return Once(("vital", name, metric_id), latest=name in _GROWING) if metric_id else None
+    return Once(("vital", name, metric_id), None, name in _GROWING, reported_ns) if metric_id else None
 
 
 def _fields(attributes: Attributes, body: Any) -> Mapping[str, Any]:
