@@ -11,7 +11,10 @@ from otel_rum_exporter.events import MAX_EVENT_BYTES
 CASES = [
     pytest.param(case, id=f"{path.stem}: {case['name']}") for path in golden.files() for case in golden.cases(path)
 ]
-FAMILIES = {"custom", "errors", "http", "metadata", "pages", "session", "vitals"}
+FAMILIES = {
+    "custom", "errors", "http", "interaction", "metadata", "mobile", "navigation", "pages", "resources", "session",
+    "trace", "vitals",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
