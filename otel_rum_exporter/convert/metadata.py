@@ -158,13 +158,15 @@ class CustomAttributeFilter:
         selected: dict[str, str | float | int | bool] = {}
         for pattern in self._patterns:
             for name, value in ((n, v) for source in sources for n, v in source.items()):
+                if len(selected) == MAX_CUSTOM_ATTRIBUTES:
+                    return selected
                 if isinstance(name, str) and pattern.match(name):
                     _add(selected, _NOT_IN_KEY.sub("_", name)[:_MAX_KEY], _custom_value(value))
         return selected
 
 
 def _add(selected: dict[str, Any], key: str, value: Any) -> None:
-    is_free = key not in selected and key not in _RESERVED and len(selected) < MAX_CUSTOM_ATTRIBUTES
+    is_free = key not in selected and key not in _RESERVED
     # the schema takes a key with pageTags anywhere in it for that of an array
     if key and value is not None and is_free and not key.startswith("aws:") and "pageTags" not in key:
         selected[key] = value
