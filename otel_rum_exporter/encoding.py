@@ -18,11 +18,16 @@ _SHORTEST = 32
 _MAX_DEPTH = 64
 
 
+_PLAIN = (str, int, float, bool)
+
+
 def plain(value: Any) -> Any:
     """Return a str, int or float as itself, not as Django's SafeString, numpy.float64 and their like.
 
     Msgspec takes only the types themselves, and what a subclass does when asked for its text is its own affair.
     """
+    if type(value) in _PLAIN:
+        return value
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, float):

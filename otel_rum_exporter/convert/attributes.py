@@ -37,9 +37,9 @@ Attributes = Mapping[str, Any]
 def text(attributes: Attributes, *names: str) -> str | None:
     """Return the first non-empty string under these names, cut to what an event can hold."""
     for name in names:
-        value = plain(attributes.get(name))
-        if isinstance(value, str) and value:
-            return clip(value, MAX_TEXT)
+        value = attributes.get(name)
+        if value is not None and isinstance(value := plain(value), str) and value:
+            return value if len(value) <= MAX_TEXT else clip(value, MAX_TEXT)
     return None
 
 

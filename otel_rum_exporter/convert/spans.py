@@ -30,7 +30,7 @@ from otel_rum_exporter.convert.conversion import Found, Origin, Part
 from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import CustomEvent, Details
-from otel_rum_exporter.items import SpanItem
+from otel_rum_exporter.items import SpanEventItem, SpanItem
 
 ENTRY_KINDS = (SpanKind.SERVER, SpanKind.CONSUMER)
 
@@ -75,7 +75,9 @@ def read(span: Span, config: RumConfig, *, with_itself: bool = True) -> Found | 
         itself = DropReason.FILTERED
     if itself is DropReason.SELF_TRAFFIC:
         return itself
-    events = [part for index in range(len(span.item.events)) if (part := _span_event(span, index, config)) is not None]
+    # the SDK copies a span's events each time they are asked for
+    parts = (_span_event(span, index, event, config) for index, event in enumerate(span.item.events))
+    events = [part for part in parts if part is not None]
     if isinstance(itself, DropReason):
         return Found(events) if events else itself
     return Found([*itself.parts, *events], itself.facts)
@@ -214,9 +216,8 @@ def _other(span: Span, config: RumConfig) -> Found | DropReason:
     return Found([Part("span", span.end_ns, custom.span_event(span.item, span.attributes, config))])
 
 
-def _span_event(span: Span, index: int, config: RumConfig) -> Part | None:
+def _span_event(span: Span, index: int, event: SpanEventItem, config: RumConfig) -> Part | None:
     """Return what a span event becomes: an exception, a named event, or nothing for the marks of instrumentations."""
-    event = span.item.events[index]
     attributes, time_ns, name = event.attributes or {}, known_ns(event.timestamp), f"event:{index}"
     details: Details | CustomEvent
     if event.name == "exception" or errors.is_exception(attributes):
