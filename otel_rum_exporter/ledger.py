@@ -251,4 +251,5 @@ class Ledger:
 
     def statistics(self) -> Statistics:
         """Return what became of everything so far."""
+        self._counters.sessions_forgotten = self.sessions.forgotten
         return self._counters.snapshot(0 if self._is_closed else sum(self._outstanding.values()))

@@ -25,7 +25,8 @@ class Statistics(Struct, frozen=True, kw_only=True):
     """What became of the items and events of a pipeline, as of one moment.
 
     Shape:  `received` and `converted` count items (spans, log records); `accepted`, `delivered`, `queued` count RUM
-            events; `requests` counts PutRumEvents requests, `retried` those that followed a failure, by its cause.
+            events; `requests` counts PutRumEvents requests, `retried` those that followed a failure, by its cause;
+            `sessions_forgotten` counts sessions that made room for others, and whose later events may lack their page.
     """
 
     received: int
@@ -37,6 +38,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
     queued: int
     requests: int
     retried: Mapping[str, int]
+    sessions_forgotten: int = 0
 
     @property
     def is_balanced(self) -> bool:
@@ -57,6 +59,7 @@ class Counters(Struct, kw_only=True):
     events_dropped: Counter[DropReason] = field(default_factory=Counter)
     requests: int = 0
     retried: Counter[str] = field(default_factory=Counter)
+    sessions_forgotten: int = 0
 
     def snapshot(self, queued: int) -> Statistics:
         """Return the counters as of now."""
@@ -70,6 +73,7 @@ class Counters(Struct, kw_only=True):
             queued=queued,
             requests=self.requests,
             retried=dict(self.retried),
+            sessions_forgotten=self.sessions_forgotten,
         )
 
 
