@@ -5,6 +5,7 @@ Pages are resolved here and not when an event arrives, since the record of a pag
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from typing import NamedTuple
 from uuid import uuid4
@@ -19,7 +20,7 @@ from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode, shrink, utf8_bytes, wire_bytes
 from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, Batch, Details, Page, PageViewEvent, RumEvent
 from otel_rum_exporter.session import START, BatchKey, SessionView
-from otel_rum_exporter.timeline import Place, Visit
+from otel_rum_exporter.timeline import Place
 
 NO_DOMAIN = "localhost"
 """The domain of sessions whose items name no page; app monitors check it, so users should set their own."""
@@ -32,13 +33,15 @@ _EVENT_BYTES = 128  # of an event in a request body besides its details, metadat
 class Assembled(NamedTuple):
     """A batch, or None if nothing was left of it.
 
-    Shape:  every queued event is in the batch, in `dropped` or in `left`, once.
+    Shape:  every queued event is in the batch, in `dropped` or in `left`, once; `counted` is what the batch holds of the
+            kinds of which a session or a page may have only so many.
     """
 
     batch: Batch | None
     dropped: list[tuple[Queued, DropReason]]
     left: list[Queued]
     lacks_domain: bool
+    counted: Counter[Hashable]
 
 
 def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, session_metadata: bool) -> Assembled:
@@ -71,7 +74,7 @@ def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, s
     for each in sorted(queued, key=_order):
         writer.write(each)
     full = msgspec.structs.replace(batch, events=tuple(writer.events)) if writer.events else None
-    return Assembled(full, writer.dropped, writer.left, lacks_domain=domain is None)
+    return Assembled(full, writer.dropped, writer.left, domain is None, writer.counted)
 
 
 class _Writer:
@@ -90,6 +93,7 @@ class _Writer:
         self.events: list[RumEvent] = []
         self.dropped: list[tuple[Queued, DropReason]] = []
         self.left: list[Queued] = []
+        self.counted: Counter[Hashable] = Counter()
         self._session = session
         self._start_ns = start_ns
         self._domain = shared["domain"]
@@ -105,7 +109,7 @@ class _Writer:
         draft = queued.draft
         place, details = self._resolved(draft)
         counted = _counted(draft, place)
-        if counted is not None and self._session.number_sent(counted) >= self._limit(draft):
+        if counted is not None and self._number(counted) >= self._limit(draft):
             details = DropReason.LIMITED if draft.is_limited else DropReason.DUPLICATE
         event = details if isinstance(details, DropReason) else self._event(draft, place, details)
         if isinstance(event, DropReason):
@@ -118,7 +122,7 @@ class _Writer:
             return
         self.events.append(event)
         if counted is not None:
-            self._session.count_sent(counted)
+            self.counted[counted] += 1
 
     def _resolved(self, draft: Draft) -> tuple[Place | None, str | Details | DropReason]:
         """Return an event's place and its details, or why there are none."""
@@ -128,6 +132,9 @@ class _Writer:
         place = self._session.place_at(self._start_ns if draft.type == START else draft.time_ns)
         details = draft.details.resolve(self._session) if isinstance(draft.details, Deferred) else draft.details
         return place, details
+
+    def _number(self, kind: Hashable) -> int:
+        return self._session.number_sent(kind) + self.counted[kind]
 
     def _limit(self, draft: Draft) -> int:
         return self._image_limit if draft.is_limited else 1
@@ -147,7 +154,7 @@ class _Writer:
 
     def _page_view(self, time_ns: int, view: PageViewEvent) -> tuple[Place | None, PageViewEvent | DropReason]:
         """Return the view with its place in the session, DUPLICATE if the user was on that page already."""
-        place, places = self._session.place_of(Visit(time_ns, view.pageId)), self._session.places
+        place, places = self._session.place_of(time_ns, view.pageId), self._session.places
         if place is not None:
             return place, _view(view, place)
         # of what is older than the pages that are known it is not known where it belongs

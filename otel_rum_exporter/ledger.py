@@ -143,6 +143,7 @@ class Ledger:
 
     def keep(self, queued: list[Queued], assembled: Assembled) -> Delivery | None:
         """Take what became of a job's events: return their delivery, which the sender goes on to hold, if any is left."""
+        self.sessions.count_sent(queued[0].key.session_id, assembled.counted.elements())
         elsewhere = {id(each) for each in assembled.left}
         for each, reason in assembled.dropped:
             elsewhere.add(id(each))

@@ -6,9 +6,10 @@ Bounded: the sessions that were idle longest are forgotten first. No lock and no
 from __future__ import annotations
 
 import hashlib
+import sys
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -27,10 +28,15 @@ from otel_rum_exporter.timeline import Place, Timeline, Visit
 START = SessionStartEvent.type_
 
 _IDLE_S = 1800.0  # aws-rum-web's sessionLengthSeconds: a session that was quiet for so long is over
-_MAX_SEEN = 128  # exceptions and web vitals remembered of a session
-_MAX_FACTS = 128  # of a session
-_MAX_CALLS = 8  # of one URL
-_MAX_SENT = 64  # counts of a session's pages
+_MAX_NOTES = 256  # of a session: what it reported and what others need of it
+_MAX_CALLS = 16  # starts and ends of the calls of one URL
+_MAX_CLIENTS = 1024  # that sessions share
+_NAME_BITS = 2**60 - 1
+_SEEN, _SENT = "seen", "sent"
+_SERVER_RANK, _NO_RANK = (
+    2**64,
+    2**65,
+)  # nanoseconds: what servers say of a session comes after what its user's items say
 _LOOK_AHEAD_NS = 30_000_000_000  # how long before its record a hard load may have begun
 _AFTER_END_S = 10.0  # for which a session that has ended is remembered: what happened before may arrive after
 
@@ -45,20 +51,19 @@ class Session(Struct, gc=False):
     events: int = 0
     begun_ns: int | None = None  # the time of the earliest of the user's own items
     domain: str | None = None
-    domain_rank: tuple[bool, int] | None = None
+    domain_rank: int = _NO_RANK
     user_id: str = NOBODY
     client: Client = NO_CLIENT  # the user's browser, by its own items
     caller: Client = NO_CLIENT  # the same as servers see it
-    seen: dict[Hashable, int] | None = None
-    facts: dict[Hashable, Any] | None = None
-    sent: dict[Hashable, int] | None = None
+    notes: dict[int, Any] | None = None
+    """What items said that others need, what was reported and how many were sent, by the hashes of their names, which
+    take a third of the memory."""
 
 
 class SessionView(NamedTuple):
     """What a batch needs to know of its session, as of one moment; safe to read without a lock.
 
-    `sent` counts what was sent of the kinds that there may be only so many of. It is the session's own: one batch of a
-    session is built at a time.
+    `notes` may still grow; reading a single one is safe all the same.
     """
 
     places: Sequence[Place] = ()
@@ -66,24 +71,16 @@ class SessionView(NamedTuple):
     client: Client = NO_CLIENT
     caller: Client = NO_CLIENT
     begun_ns: int | None = None
-    facts: Mapping[Hashable, Any] = MappingProxyType({})
-    sent: dict[Hashable, int] | None = None
+    notes: Mapping[int, Any] = MappingProxyType({})
 
     def fact(self, key: Hashable) -> Any:
         """Return what items of the session said that others need, None if none did."""
-        return self.facts.get(key)
+        return self.notes.get(_name(key))
 
     def number_sent(self, kind: Hashable) -> int:
-        """Return how many of a kind were sent."""
-        return self.sent.get(kind, 0) if self.sent else 0
-
-    def count_sent(self, kind: Hashable) -> None:
-        """Count one of a kind as sent; of what was sent long ago it is forgotten how many there were."""
-        if self.sent is None:
-            return
-        self.sent[kind] = self.sent.pop(kind, 0) + 1
-        if len(self.sent) > _MAX_SENT:
-            del self.sent[next(iter(self.sent))]
+        """Return how many of a kind were sent, of which there may be only so many."""
+        number: int = self.notes.get(_name((_SENT, kind)), 0)
+        return number
 
     def place_at(self, time_ns: int) -> Place | None:
         """Return the page the user was on, None if that is not known.
@@ -97,9 +94,10 @@ class SessionView(NamedTuple):
         is_load = first and first.interaction == 0 and first.visit.time_ns - time_ns <= _LOOK_AHEAD_NS
         return first if is_load else None
 
-    def place_of(self, visit: Visit) -> Place | None:
-        """Return the page that this visit came to, None if the user was on it already."""
-        return next((place for place in self.places if place.visit[:3] == visit[:3]), None)
+    def place_of(self, time_ns: int, page_id: str) -> Place | None:
+        """Return the page that the view of this time came to, None if the user was on it already."""
+        found = (each for each in self.places if each.visit.time_ns == time_ns and each.visit.page_id == page_id)
+        return next((place for place in found if place.visit.is_view), None)
 
 
 class BatchKey(NamedTuple):
@@ -131,6 +129,7 @@ class Sessions:
         self._process_session = process_session
         self._inherited: frozenset[str] = frozenset()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._clients: dict[Client, Client] = {}
         self._ended: deque[tuple[float, str]] = deque()
         self.serves_others = config.session == "require"
         self.forgotten = 0
@@ -143,17 +142,18 @@ class Sessions:
         """Return what is remembered of a session: nothing, if it was forgotten."""
         session = self._sessions.get(session_id)
         if session is None:
-            return SessionView(sent={})
-        session.sent = {} if session.sent is None else session.sent
-        return SessionView(
-            session.timeline.places,
-            session.domain,
-            session.client,
-            session.caller,
-            session.begun_ns,
-            session.facts or {},
-            session.sent,
-        )
+            return SessionView()
+        notes = {} if session.notes is None else session.notes
+        timeline, client, caller = session.timeline.places, session.client, session.caller
+        return SessionView(timeline, session.domain, client, caller, session.begun_ns, notes)
+
+    def count_sent(self, session_id: str, kinds: Iterable[Hashable]) -> None:
+        """Take note of what a batch holds of the kinds of which there may be only so many."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return
+        for kind in kinds:
+            _note(session, (_SENT, kind), (_noted(session, (_SENT, kind)) or 0) + 1)
 
     def start_none(self) -> None:
         """Take the process's sessions as started: a forked child goes on with its parent's."""
@@ -232,20 +232,30 @@ class Sessions:
         origin = conversion.origin
         session.is_client = session.is_client or bool(origin.is_client)
         if origin.client != NO_CLIENT and origin.is_client:
-            session.client = _merged(session.client, origin.client)
+            session.client = self._shared(_merged(session.client, origin.client))
         elif origin.client != NO_CLIENT:
-            session.caller = origin.client
+            session.caller = self._shared(origin.client)
         if conversion.previous_session and session.user_id == NOBODY:
             previous = self._sessions.get(session_uuid(conversion.previous_session, monitor.id))
             session.user_id = previous.user_id if previous else NOBODY
         for draft in conversion.events:
             _learn_when_and_where(session, draft, is_client=bool(origin.is_client))
             if isinstance(draft.details, PageViewEvent):
-                session.timeline.add(Visit(draft.time_ns, draft.details.pageId, title=draft.page.title or ""))
+                page_id = sys.intern(draft.details.pageId)
+                session.timeline.add(Visit(draft.time_ns, page_id, title=draft.page.title or ""))
         if conversion.seen:
-            session.timeline.add(Visit(*conversion.seen, is_view=False))
+            time_ns, page_id = conversion.seen
+            session.timeline.add(Visit(time_ns, sys.intern(page_id), is_view=False))
         for name, fact in conversion.facts.items():
-            _remember(session, name, fact)
+            # of the calls of a URL the latest
+            before = (_noted(session, name) or ()) if _is_call(name) else ()
+            _note(session, name, (*before, *fact)[-_MAX_CALLS:] if before else fact)
+
+    def _shared(self, client: Client) -> Client:
+        """Return the one object that all sessions with equal browsers share."""
+        if len(self._clients) >= _MAX_CLIENTS:
+            self._clients.clear()
+        return self._clients.setdefault(client, client)
 
     def _key(self, session: Session, session_id: str, conversion: Conversion, monitor: AppMonitor) -> BatchKey:
         origin = conversion.origin
@@ -276,14 +286,12 @@ def _is_news(session: Session, draft: Draft) -> bool:
     once = draft.once
     if once is None:
         return True
-    seen = session.seen = {} if session.seen is None else session.seen
+    name = (_SEEN, once.key)
     at_ns = once.reported_ns if once.latest else draft.time_ns
-    before = seen.get(once.key)
+    before = _noted(session, name)
     if before is not None and (at_ns < before if once.latest else _is_near(once, at_ns - before)):
         return False
-    seen[once.key] = at_ns
-    if len(seen) > _MAX_SEEN:
-        del seen[next(iter(seen))]
+    _note(session, name, at_ns)
     return True
 
 
@@ -291,9 +299,9 @@ def _learn_when_and_where(session: Session, draft: Draft, *, is_client: bool) ->
     """Take note of when the session began and of its domain: the first that the user named, else that a server did."""
     if is_client and (session.begun_ns is None or draft.time_ns < session.begun_ns):
         session.begun_ns = draft.time_ns
-    rank = (not is_client, draft.time_ns)
-    if draft.domain and (session.domain_rank is None or rank < session.domain_rank):
-        session.domain, session.domain_rank = draft.domain, rank
+    rank = draft.time_ns if is_client else draft.time_ns + _SERVER_RANK
+    if draft.domain and rank < session.domain_rank:
+        session.domain, session.domain_rank = sys.intern(draft.domain), rank
 
 
 def _merged(old: Client, new: Client) -> Client:
@@ -304,13 +312,23 @@ def _merged(old: Client, new: Client) -> Client:
     })  # fmt: skip
 
 
-def _remember(session: Session, name: Hashable, fact: Any) -> None:
-    """Keep a fact; of the calls of a URL the latest few."""
-    facts = session.facts = {} if session.facts is None else session.facts
-    before = facts.pop(name, None)
-    facts[name] = (*before, *fact)[-_MAX_CALLS:] if _is_call(name) and before else fact
-    if len(facts) > _MAX_FACTS:
-        del facts[next(iter(facts))]
+def _name(name: Hashable) -> int:
+    """Return a name as notes have it: larger integers take more memory."""
+    return hash(name) & _NAME_BITS
+
+
+def _note(session: Session, name: Hashable, value: Any) -> None:
+    """Remember a value; the oldest is forgotten when there are too many."""
+    if session.notes is None:
+        session.notes = {}
+    session.notes.pop(_name(name), None)
+    session.notes[_name(name)] = value
+    if len(session.notes) > _MAX_NOTES:
+        del session.notes[next(iter(session.notes))]
+
+
+def _noted(session: Session, name: Hashable) -> Any:
+    return session.notes.get(_name(name)) if session.notes else None
 
 
 def _is_call(name: Hashable) -> bool:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 _MAX_VISITS = 64  # pages remembered of a session
 
 
-class Visit(NamedTuple):
+class Visit(Struct, frozen=True, order=True, gc=False):
     """The user came to a page, or, without a view, was seen on it. Ordered by time."""
 
     time_ns: int
@@ -27,25 +30,25 @@ class Place(NamedTuple):
     parent: Visit | None
 
 
-class Timeline:
+class Timeline(Struct, gc=False):
     """The pages of a session in the order of their time, however they arrive.
 
     Bounded: the oldest visits are forgotten when there are too many, and what is older still is not taken. Of the
     moments at which the user was seen on one page without a view the first and the last are kept.
     """
 
-    __slots__ = ("_forgotten", "_visits", "places")
+    visits: tuple[Visit, ...] = ()
+    forgotten: int = 0
+    """How many pages were forgotten."""
 
-    def __init__(self) -> None:
-        """Begin without a page."""
-        self._visits: tuple[Visit, ...] = ()
-        self._forgotten = 0
-        self.places: Sequence[Place] = ()
-        """The pages so far; a later visit makes a new sequence, so this one may be read without a lock."""
+    @property
+    def places(self) -> Sequence[Place]:
+        """The pages so far, as of this moment."""
+        return _places(self.visits, self.forgotten)
 
     def add(self, visit: Visit) -> None:
         """Take note of a visit."""
-        visits = [*self._visits]
+        visits = [*self.visits]
         index = bisect_left(visits, visit)
         is_known = index < len(visits) and visits[index] == visit
         if is_known or (not index and len(visits) == _MAX_VISITS):
@@ -56,14 +59,13 @@ class Timeline:
                 del visits[each]
         if len(visits) > _MAX_VISITS:
             self._forget(visits)
-        self._visits = tuple(visits)
-        self.places = _places(visits, self._forgotten)
+        self.visits = tuple(visits)
 
     def _forget(self, visits: list[Visit]) -> None:
         oldest = visits.pop(0)
         same = takewhile(lambda visit: visit.page_id == oldest.page_id, visits)
         # the pages that are left keep their numbers
-        self._forgotten += oldest.is_view and not any(visit.is_view for visit in same)
+        self.forgotten += oldest.is_view and not any(visit.is_view for visit in same)
 
 
 def _is_passing(visits: list[Visit], index: int) -> bool:
@@ -82,7 +84,7 @@ def _places(visits: Sequence[Visit], forgotten: int) -> tuple[Place, ...]:
         if visit.is_view and (is_new or places[-1].interaction is None):
             place = Place(visit, number, parent)
             if not is_new:  # the user was seen on the page before its view was told of
-                places[-1] = place._replace(visit=visit._replace(time_ns=places[-1].visit.time_ns))
+                places[-1] = place._replace(visit=replace(visit, time_ns=places[-1].visit.time_ns))
             places.append(place)
             parent, number = visit, number + 1
         elif is_new:

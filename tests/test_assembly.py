@@ -1,6 +1,7 @@
 """Queued events become a batch: pages, metadata, order, size."""
 
 import json
+from collections import Counter
 
 import msgspec
 import pytest
@@ -41,6 +42,10 @@ def session(*pages, **members):
     for time_ms, page_id in pages:
         timeline.add(Visit(T + time_ms * MS, page_id))
     return SessionView(timeline.places, **members)
+
+
+def notes_of(counted):
+    return {hash(("sent", kind)) & 2**60 - 1: number for kind, number in counted.items()}
 
 
 NOTHING_KNOWN = SessionView()
@@ -213,42 +218,35 @@ def test_a_views_page_is_the_one_it_is_of():
 
 def test_a_view_is_sent_once():
     """A second source of the same page may arrive after the first is sent."""
-    known = session((0, "/a"), (5, "/b"), sent={})
-    assert len(put_together([view_of(0, "/a"), view_of(5, "/b")], known).batch.events) == 2
-    again = view_of(0, "/a")
-    assert put_together([again], known).dropped == [(again, DropReason.DUPLICATE)]
+    views = [view_of(0, "/a"), view_of(5, "/b")]
+    known = session((0, "/a"), (5, "/b"))
+    counted = put_together(views, known).counted
+    again = put_together(views, known._replace(notes=notes_of(counted)))
+    assert again.dropped == [(each, DropReason.DUPLICATE) for each in views]
 
 
 def test_a_view_older_than_the_timeline():
     """Where it belongs is forgotten, so that it claims no place; it is no repeat."""
-    known = session(*((time_ms, f"/{time_ms}") for time_ms in range(100)), sent={})
+    known = session(*((time_ms, f"/{time_ms}") for time_ms in range(100)))
     assembled = put_together([view_of(3, "/3")], known)
     assert shown(assembled)[0][2:] == ({"version": "1.0.0", "pageId": "/3"}, {"version": "1.0.0", "pageId": "/3"})
 
 
 def test_images_of_a_page():
     """So many are sent of each page, whatever the number of batches; what waits for the next batch is not counted."""
-    known = session((0, "/a"), (50, "/b"), sent={})
+    known = session((0, "/a"), (50, "/b"))
     text = json.dumps({"text": "x" * 3000})
     images = [queued(time_ms, text, "image", is_limited=True) for time_ms in (1, 2, 3, 4, 51)]
     options = {"resource_image_limit": 3, "max_bytes": 8192}
-    sent, left, dropped = [], images, []
+    sent, left, dropped, counted = [], images, [], Counter()
     while left:
-        assembled = put_together(left, known, **options)
+        assembled = put_together(left, known._replace(notes=notes_of(counted)), **options)
+        counted += assembled.counted
         sent += _events(assembled)
         dropped += assembled.dropped
         left = assembled.left
     assert [each.id for each in sent] == ["image-1", "image-2", "image-3", "image-51"]
     assert dropped == [(images[3], DropReason.LIMITED)]
-
-
-def test_counts_of_many_pages_are_bounded():
-    """Those of long ago are forgotten."""
-    known = session(sent={})
-    for number in range(10_000):
-        known.count_sent(("limited", number))
-    assert len(known.sent) == 64
-    assert (known.number_sent(("limited", 9999)), known.number_sent(("limited", 1))) == (1, 0)
 
 
 def test_a_view_in_a_forgotten_session():

@@ -2,10 +2,12 @@
 
 import hashlib
 import hmac
+import itertools
 import random
 import re
 from uuid import UUID, uuid5
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert.conversion import Conversion, Draft, Once, Origin
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client, PageViewEvent
+from otel_rum_exporter.events import NO_CLIENT, NO_PAGE, AppMonitor, Client, Page, PageViewEvent
 from otel_rum_exporter.identity import NOBODY, ProcessSession, is_sampled, session_uuid, user_uuid
 from otel_rum_exporter.session import START, Sessions, SessionView
 
@@ -226,6 +228,17 @@ def test_repeats(once, times, expected):
     assert outcomes.count(DropReason.DUPLICATE) == len(times) - len(expected)
 
 
+def test_the_last_report_of_a_metric_counts():
+    """Whenever it arrives: a report that was made before the last one known is no news."""
+    known = sessions(session_start="off")
+    outcomes = [
+        admitted(known, conversion(draft(once=Once("x", latest=True, reported_ns=reported_ns))))
+        for reported_ns in (5, 3, 5, 9, 8)
+    ]
+    news, repeat = [["t"]], [DropReason.DUPLICATE]
+    assert outcomes == [news, repeat, news, news, repeat]
+
+
 def test_repeats_are_of_one_session():
     """Another session may report the same."""
     known = sessions(session_start="off")
@@ -241,12 +254,75 @@ def test_a_repeat_within_an_item_leaves_the_rest():
 
 
 def test_repeats_are_forgotten_in_the_end():
-    """Memory of what was reported is bounded: 128 a session."""
+    """Memory of what was reported is bounded: 256 of a session."""
     known = sessions(session_start="off")
     for i in range(1000):
-        known.admit(conversion(draft(once=Once(i))), MONITOR, 0.0)
-    session = known._sessions[SESSION]
-    assert list(session.seen) == list(range(872, 1000))
+        assert admitted(known, conversion(draft(once=Once(i)))) == [["t"]]
+    assert admitted(known, conversion(draft(once=Once(744)))) == [DropReason.DUPLICATE]
+    assert admitted(known, conversion(draft(once=Once(743)))) == [["t"]]
+    assert len(known._sessions[SESSION].notes) == 256
+
+
+def test_the_end_of_a_session():
+    """It is forgotten a while later, since what happened before may arrive after; not if the session goes on."""
+    end = msgspec.structs.replace(conversion(), events=[], ends_session=True)
+    known = sessions()
+    assert admitted(known, conversion(), end, now=0.0) == [[START, "t"], DropReason.UNMAPPED]
+    assert admitted(known, conversion(), now=9.0) == [["t"]]
+    assert admitted(known, conversion(session="another"), now=11.0) == [[START, "t"]]
+    assert len(known) == 1
+    assert admitted(known, conversion(), now=12.0) == [[START, "t"]]
+    assert admitted(known, end, now=13.0) == [DropReason.UNMAPPED]
+    assert admitted(known, conversion(), now=24.0) == [["t"]]
+    assert admitted(known, conversion(session="a third"), now=25.0) == [[START, "t"]]
+    assert SESSION in known._sessions
+
+
+def test_the_end_of_an_unknown_session():
+    """There is nothing to forget."""
+    known = sessions()
+    end = msgspec.structs.replace(conversion(), events=[], ends_session=True)
+    assert admitted(known, end, end, now=0.0) == [DropReason.UNMAPPED] * 2
+    assert admitted(known, end, now=60.0) == [DropReason.UNMAPPED]
+    assert len(known) == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        pytest.param(0, [[START, "t"], ["t"], ["t"], ["t"]], id="none"),
+        pytest.param(3, [[START, "t"], ["t"], DropReason.LIMITED, DropReason.LIMITED], id="three"),
+    ],
+)
+def test_event_limit(limit, expected):
+    """The start counts; another session has its own."""
+    known = sessions(session_event_limit=limit)
+    assert admitted(known, *[conversion()] * 4) == expected
+    assert admitted(known, conversion(session="another")) == [[START, "t"]]
+
+
+def test_the_session_before():
+    """Its user goes on, if it is known; a user of the session's own comes first."""
+    known = sessions(session_start="off")
+    admitted(known, conversion(user=PROCESS))
+    users = []
+    for session, previous, user in (("b", SESSION, None), ("c", "unknown", None), ("d", SESSION, OTHER_MONITOR)):
+        one = msgspec.structs.replace(conversion(session=session, user=user), previous_session=previous)
+        users.append(known.admit(one, MONITOR, 0.0)[0].key.user_id)
+    assert users == [PROCESS, NOBODY, OTHER_MONITOR]
+
+
+def test_counts_of_many_pages_are_forgotten_in_the_end():
+    """Those of long ago are; a session that is not known has none."""
+    known = sessions()
+    admitted(known, conversion())
+    for number in range(10_000):
+        known.count_sent(SESSION, [("limited", number)] * 2)
+    view = known.view(SESSION)
+    assert (view.number_sent(("limited", 9999)), view.number_sent(("limited", 1))) == (2, 0)
+    assert len(view.notes) == 256
+    known.count_sent(PROCESS, ["view"])
+    assert known.view(PROCESS) == SessionView()
 
 
 def test_sessions_are_bounded():
@@ -272,7 +348,7 @@ def test_idle_sessions_are_forgotten():
 
 def test_a_view_of_a_forgotten_session_is_empty():
     """Nothing is remembered, and nothing fails."""
-    assert sessions().view("unknown") == SessionView(sent={})
+    assert sessions().view("unknown") == SessionView()
 
 
 def test_keys():
@@ -310,6 +386,34 @@ def test_view():
     view = known.view(SESSION)
     assert ([place.visit.page_id for place in view.places], view.domain) == (["/a", "/b"], "b.example")
     assert view.client == chrome.client
+
+
+def test_what_a_session_is_does_not_depend_on_the_order_of_arrival():
+    """Its domain is the first that the user's own items name, its beginning the earliest of them."""
+    items = [
+        conversion(page(3, "/b", domain="b.example")),
+        conversion(page(2, "/a", domain="a.example")),
+        conversion(draft(1, domain="server.example"), origin=SERVER),
+        conversion(draft(9)),
+    ]
+    views = []
+    for order in itertools.permutations(items):
+        known = sessions(session_start="off")
+        admitted(known, *order)
+        views.append(known.view(SESSION))
+    assert {(view.domain, view.begun_ns) for view in views} == {("a.example", 2 * S)}
+    known = sessions()
+    admitted(known, items[2])
+    assert (known.view(SESSION).domain, known.view(SESSION).begun_ns) == ("server.example", None)
+
+
+def test_the_start_of_a_session_is_only_that():
+    """It takes nothing from the event that told of it but attributes of the whole session."""
+    image = draft(
+        5, kind="image", is_limited=True, domain="a.example", page=Page(pageId="/own"), attributes={"tenant": "t"}
+    )
+    start = sessions().admit(conversion(image), MONITOR, 0.0)[0].draft
+    assert (start.is_limited, start.page, start.domain, start.attributes) == (False, NO_PAGE, None, {"tenant": "t"})
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ab"), st.booleans()), max_size=60), st.integers(0, 99))

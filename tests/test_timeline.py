@@ -73,9 +73,9 @@ def test_place_at(time_ns, page):
 def test_places_of_nothing():
     """A session without a page has no place."""
     assert SessionView().place_at(5) is None
-    assert SessionView().place_of(Visit(10, "/a")) is None
-    assert SessionView(PLACES).place_of(Visit(20, "/b")).interaction == 1
-    assert SessionView(PLACES).place_of(Visit(11, "/a")) is None
+    assert SessionView().place_of(10, "/a") is None
+    assert SessionView(PLACES).place_of(20, "/b").interaction == 1
+    assert SessionView(PLACES).place_of(11, "/a") is None
 
 
 def test_a_view_does_not_change():
@@ -121,7 +121,7 @@ def test_seen_without_a_view(visits, expected):
 def test_being_seen_on_a_page_does_not_fill_the_timeline():
     """Only the first and the last sight of a page are kept."""
     timeline = timeline_of([Visit(0, "/a"), *(seen(i, "/a") for i in range(1, 1000)), Visit(2000, "/b")])
-    assert len(timeline._visits) == 3
+    assert len(timeline.visits) == 3
     assert [place.interaction for place in timeline.places] == [0, 1]
     # a page that the user was on in between makes two stays of it
     timeline.add(Visit(500, "/c"))
@@ -161,7 +161,7 @@ def test_forgetting_keeps_the_numbers(visits):
         if visit.is_view and not is_numbered:
             numbers[visit.time_ns, visit.page_id], number, is_numbered = number, number + 1, True
         current = visit.page_id
-    assert len(timeline._visits) <= 64
+    assert len(timeline.visits) <= 64
     for place in timeline.places[1:]:
         if place.visit.is_view and (place.visit.time_ns, place.visit.page_id) in numbers:
             assert place.interaction == numbers[place.visit.time_ns, place.visit.page_id]
@@ -180,5 +180,5 @@ def test_cost_is_bounded():
     random_ = random.Random(1)
     for i in range(10_000):
         timeline.add(Visit(i * S + random_.randrange(2 * S), f"/{i}", random_.random() < 0.8))
-        assert len(timeline._visits) <= 64
+        assert len(timeline.visits) <= 64
         assert len(timeline.places) <= 64

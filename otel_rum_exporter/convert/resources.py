@@ -75,7 +75,10 @@ class SpanResource(Deferred, frozen=True, kw_only=True, gc=False):
     def resolve(self, session: Facts) -> ResourceEvent | DropReason:
         """Return the event, unless the URL was called at the same time."""
         calls = session.fact(call_known_as(self.url)) or ()
-        if any(start_ns <= self.end_ns and self.start_ns <= end_ns for start_ns, end_ns in calls):
+        if any(
+            start_ns <= self.end_ns and self.start_ns <= end_ns
+            for start_ns, end_ns in zip(calls[::2], calls[1::2], strict=True)
+        ):
             return DropReason.DUPLICATE
         load = session.fact(("load", self.trace_id))
         origin_ns = time_origin_ns(load, session.fact(("fetch", self.trace_id))) if load else None
@@ -90,7 +93,7 @@ def known_as(url: str | None, start: float, duration: float) -> Hashable:
 
 
 def call_known_as(url: str) -> Hashable:
-    """Return what the calls of a URL are known as in their session: their start and end in epoch nanoseconds."""
+    """Return what the calls of a URL are known as in their session: start, end, start, end ... in epoch nanoseconds."""
     return ("call", url)
 
 

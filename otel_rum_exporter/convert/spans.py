@@ -137,7 +137,7 @@ def _call_facts(span: Span) -> Mapping[object, object]:
     url = text(span.attributes, "url.full", "http.url")
     if not url or not span.origin.is_client:
         return {}
-    return {resources.call_known_as(url): ((span.item.start_time or 0, span.end_ns),)}
+    return {resources.call_known_as(url): (span.item.start_time or 0, span.end_ns)}
 
 
 def _document_fetch(span: Span, _config: RumConfig) -> Found | DropReason:
