@@ -1,18 +1,25 @@
 """What real browsers sent, item by item through conversion, ledger and assembly: the same events in whatever order."""
 
 import json
+import os
 import random
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import msgspec
 import pytest
 from aws_schemas import Schemas
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from opentelemetry.trace import SpanKind
 
 from otel_rum_exporter import otlp
 from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.client import Delivered
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
+from otel_rum_exporter.events import MAX_EVENT_BYTES
 from otel_rum_exporter.ledger import Ledger
 
 MONITOR = "11111111-2222-4333-8444-555555555555"
@@ -142,3 +149,121 @@ def test_equations(folder, captures):
     assert statistics.is_balanced
     assert statistics.queued == 0
     assert statistics.received == sum(1 for _ in sent(captures / folder))
+
+
+# any items in any order
+
+GOLDEN = sorted((Path(__file__).parent / "convert" / "golden").glob("*.json"))
+POOL = [
+    item
+    for path in GOLDEN
+    for case in json.loads(path.read_text())["cases"]
+    for export in case["exports"]
+    for item in otlp.items(json.dumps(export))
+]
+NAMES = sorted({name for item in POOL for name in (getattr(item, "log_record", item).attributes)})
+VALUES = [value for item in POOL for value in getattr(item, "log_record", item).attributes.values()]
+EVENT_NAMES = sorted({item.log_record.event_name or "" for item in POOL if hasattr(item, "log_record")})
+SPAN_NAMES = sorted({item.name for item in POOL if not hasattr(item, "log_record")})
+T = 1_790_000_000 * 10**9
+
+strange = st.sampled_from(
+    [None, 0, -1, 10**400, 1e308, float("nan"), "", "x" * 10_000, "\ud800", b"x", (1, "a"), {"a": {}}, True]
+)
+values = st.sampled_from(VALUES) | strange | st.floats() | st.text(max_size=8)
+times = st.sampled_from(
+    [0, 1, -1, T, T + 1, T - 40 * 10**9, T + 10**9, 10**18, 10**18 - 1, 2**63, 10**25]
+) | st.integers(T - 10**11, T + 10**11)
+ids = st.sampled_from([0, 1, 2, 2**64 - 1])
+changes = st.dictionaries(st.sampled_from(NAMES), values, max_size=3)
+removals = st.sets(st.sampled_from(NAMES), max_size=3)
+
+
+@st.composite
+def mangled(draw):
+    """An item of the golden pairs, perhaps changed: its attributes, its times, its name, its ids, its body."""
+    item = draw(st.sampled_from(POOL))
+    if draw(st.booleans()):
+        return item
+    record = getattr(item, "log_record", item)
+    left_out = draw(removals)
+    kept = {name: value for name, value in record.attributes.items() if name not in left_out}
+    members = {"attributes": {**kept, **draw(changes)}}
+    if record is item:
+        more = {
+            "name": st.sampled_from(SPAN_NAMES),
+            "kind": st.sampled_from(SpanKind),
+            "start_time": times,
+            "end_time": times,
+            "context": st.builds(otlp.SpanContext, ids, ids),
+            "parent": st.none() | st.builds(otlp.SpanContext, ids, ids, st.booleans()),
+            "events": st.lists(
+                st.sampled_from([event for each in POOL for event in getattr(each, "events", ())]), max_size=4
+            ),
+        }
+    else:
+        more = {
+            "event_name": st.sampled_from(EVENT_NAMES),
+            "timestamp": times,
+            "observed_timestamp": times,
+            "trace_id": ids,
+            "body": values | st.dictionaries(st.sampled_from(["session.id", "name", "value"]), values, max_size=3),
+        }
+    members |= draw(st.fixed_dictionaries({}, optional=more))
+    changed = replace(record, **members)
+    return changed if record is item else replace(item, log_record=changed)
+
+
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "attributes": st.just(("*",)),
+        "custom_events": st.sampled_from(["none", "all"]),
+        "http_events": st.sampled_from(["failures", "none"]),
+        "max_bytes": st.just(8192),
+        "max_events": st.sampled_from([1, 3]),
+        "page_id_format": st.sampled_from(["hash", "path_and_hash"]),
+        "queue_events": st.just(3),
+        "resource_details": st.just("full"),
+        "resource_image_limit": st.sampled_from([0, 1]),
+        "session": st.just("require"),
+        "session_event_limit": st.sampled_from([1, 4]),
+        "session_start": st.sampled_from(["from_events", "off"]),
+        "context_sessions": st.just(1),
+        "xray_events": st.just(value=True),
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def schemas(request):
+    """AWS's schemas where they are at hand; the rest of what these tests say holds without them."""
+    try:
+        return Schemas(request.getfixturevalue("rum_schemas"))
+    except pytest.skip.Exception:
+        return None
+
+
+@given(st.lists(st.tuples(mangled(), st.integers(1, 2), st.booleans()), max_size=12), OPTIONS, st.booleans())
+@settings(max_examples=int(os.environ.get("RUM_EXAMPLES", "150")))
+def test_any_sequence(schemas, steps, options, session_metadata):
+    """Valid and mangled items, repeated and in any order: nothing raises, every event is valid, nothing is lost count of."""
+    replay = Replay(session_metadata=session_metadata, **options)
+    for item, times_sent, is_flushed in steps:
+        for _ in range(times_sent):
+            replay.put(item)
+        if is_flushed:
+            replay.deliver()
+    assert replay.ledger.statistics().is_balanced
+    replay.deliver()
+    statistics = replay.ledger.statistics()
+    assert statistics.is_balanced
+    assert statistics.queued == 0
+    assert statistics.delivered == sum(len(request["RumEvents"]) for request in replay.requests)
+    for request in replay.requests:
+        assert not (schemas and schemas.problems_of_request(request))
+        for event in request["RumEvents"]:
+            assert len(event["details"].encode() + event["metadata"].encode()) <= MAX_EVENT_BYTES
+            assert 10**9 <= event["timestamp"] < 2**34
+            for text in (event["details"], event["metadata"]):
+                json.loads(text, parse_constant=pytest.fail)
