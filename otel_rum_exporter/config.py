@@ -289,7 +289,7 @@ class RumConfig:
     )
     context_sessions: int = option(10_000, whole(1), "Sessions whose page and counts are remembered.", variable=False)
     context_bytes: int = option(
-        20 * MIB, whole(MIB), "Size of what is remembered of sessions.", unit="bytes", variable=False, later=LATER
+        20 * MIB, whole(MIB), "Size of what is remembered of sessions.", unit="bytes", variable=False
     )
     chain_sigterm: bool = option(
         default=False,

@@ -33,10 +33,10 @@ _MAX_CALLS = 16  # starts and ends of the calls of one URL
 _MAX_CLIENTS = 1024  # that sessions share
 _NAME_BITS = 2**60 - 1
 _SEEN, _SENT = "seen", "sent"
-_SERVER_RANK, _NO_RANK = (
-    2**64,
-    2**65,
-)  # nanoseconds: what servers say of a session comes after what its user's items say
+# nanoseconds: what servers say of a session comes after what its user's items say
+_SERVER_RANK, _NO_RANK = 2**64, 2**65
+# what a session takes, as measured with 100,000 of them: the session itself, a note, a visit
+_SESSION_BYTES, _NOTE_BYTES, _VISIT_BYTES = 650, 90, 200
 _LOOK_AHEAD_NS = 30_000_000_000  # how long before its record a hard load may have begun
 _AFTER_END_S = 10.0  # for which a session that has ended is remembered: what happened before may arrive after
 
@@ -53,6 +53,7 @@ class Session(Struct, gc=False):
     domain: str | None = None
     domain_rank: int = _NO_RANK
     user_id: str = NOBODY
+    size: int = 0
     client: Client = NO_CLIENT  # the user's browser, by its own items
     caller: Client = NO_CLIENT  # the same as servers see it
     notes: dict[int, Any] | None = None
@@ -121,7 +122,7 @@ class Keyed(NamedTuple):
 
 
 class Sessions:
-    """The sessions that this process has seen, the latest `context_sessions` of them."""
+    """The sessions that this process has seen, the latest that `context_sessions` and `context_bytes` leave room for."""
 
     def __init__(self, config: RumConfig, process_session: ProcessSession) -> None:
         """Begin with no session. `process_session` is the one that items without a session join."""
@@ -129,6 +130,7 @@ class Sessions:
         self._process_session = process_session
         self._inherited: frozenset[str] = frozenset()
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._size = 0
         self._clients: dict[Client, Client] = {}
         self._ended: deque[tuple[float, str]] = deque()
         self.serves_others = config.session == "require"
@@ -180,7 +182,10 @@ class Sessions:
         session = self._touch(session_id, now)
         self._learn(session, conversion, monitor)
         # an item may only complete others
-        return self._events(session, session_id, conversion, monitor) if conversion.events else []
+        keyed = self._events(session, session_id, conversion, monitor) if conversion.events else []
+        self._weigh(session)
+        self._forget(now)
+        return keyed
 
     def _events(
         self, session: Session, session_id: str, conversion: Conversion, monitor: AppMonitor
@@ -207,26 +212,33 @@ class Sessions:
         session = self._sessions.get(session_id)
         if session is None:
             session = self._sessions[session_id] = Session(now)
-            self._forget(now)
         session.seen_at = now
         self._sessions.move_to_end(session_id)
         return session
 
+    def _weigh(self, session: Session) -> None:
+        size = _SESSION_BYTES + _NOTE_BYTES * len(session.notes or ()) + _VISIT_BYTES * len(session.timeline.visits)
+        self._size += size - session.size
+        session.size = size
+
     def _forget(self, now: float) -> None:
-        while len(self._sessions) > self._config.context_sessions:
-            self._sessions.popitem(last=False)
+        while len(self._sessions) > self._config.context_sessions or self._is_too_large():
+            self._size -= self._sessions.popitem(last=False)[1].size
             self.forgotten += 1
         oldest = next(iter(self._sessions))
         if now - self._sessions[oldest].seen_at > _IDLE_S:
-            del self._sessions[oldest]
+            self._size -= self._sessions.pop(oldest).size
         self._forget_ended(now)
+
+    def _is_too_large(self) -> bool:
+        return self._size > self._config.context_bytes and len(self._sessions) > 1
 
     def _forget_ended(self, now: float) -> None:
         while self._ended and now - self._ended[0][0] > _AFTER_END_S:
             ended_at, session_id = self._ended.popleft()
             session = self._sessions.get(session_id)
             if session is not None and session.seen_at <= ended_at + _AFTER_END_S:
-                del self._sessions[session_id]
+                self._size -= self._sessions.pop(session_id).size
 
     def _learn(self, session: Session, conversion: Conversion, monitor: AppMonitor) -> None:
         origin = conversion.origin

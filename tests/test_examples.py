@@ -88,3 +88,10 @@ def test_declarative_configuration_sends_with_the_options_of_the_file():
     assert {event["metadata"]["app_tier"] for event in events} == {"gold"}
     assert {event["metadata"]["domain"] for event in events} == {"shop.example.com"}
     assert len(rum_requests := {event["batch_id"] for event in events}) == 1, rum_requests
+
+
+def test_convert_hook_has_its_say():
+    done = run(sys.executable, str(EXAMPLES / "convert_hook.py"))
+    assert done.stdout.startswith("shop.checkout {'items': 3}\notel.span {")
+    assert "'name': 'restock'" in done.stdout
+    assert "<DropReason.HOOK: 'hook'>: 1" in done.stdout

@@ -29,7 +29,7 @@ from otel_rum_exporter.session import Sessions
 from opentelemetry.trace import SpanKind
 
 T = 1_790_000_000 * 10**9
-config = RumConfig(app_monitor_id="11111111-2222-4333-8444-555555555555", context_sessions=100_000)
+config = RumConfig(app_monitor_id="11111111-2222-4333-8444-555555555555", context_sessions=100_000, context_bytes=2**30)
 converter = Converter(config)
 sessions = Sessions(config, ProcessSession("99999999-8888-4777-8666-555555555555"))
 FETCH = Scope("@opentelemetry/instrumentation-fetch")

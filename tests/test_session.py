@@ -336,6 +336,19 @@ def test_sessions_are_bounded():
     assert session_uuid("kept", MONITOR.id) in known._sessions
 
 
+def test_sessions_are_bounded_by_size():
+    """Sessions with more pages take more room; the one at hand stays even if it alone is too large."""
+    known = sessions(context_bytes=10_000, session_start="off")
+    for i in range(50):
+        admitted(known, conversion(page(i, f"/{i}"), session=f"s{i}"), now=float(i))
+    assert len(known) == 10_000 // (650 + 200)
+    assert known.forgotten == 50 - len(known)
+    for i in range(60):
+        admitted(known, conversion(page(100 + i, f"/{i}"), session="long"), now=100.0)
+    assert len(known) == 1
+    assert known.view(session_uuid("long", MONITOR.id)).places
+
+
 def test_idle_sessions_are_forgotten():
     """After half an hour without an item a session is over, as aws-rum-web has it."""
     known = sessions(session_start="first_seen")

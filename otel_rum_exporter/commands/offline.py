@@ -34,7 +34,13 @@ class Offline:
         # pages are resolved at the end, so nothing may be forgotten, dropped or too old before
         most = sys.maxsize
         self._config = replace(
-            config, session=mode, context_sessions=most, queue_events=most, queue_bytes=most, max_age=most
+            config,
+            session=mode,
+            context_sessions=most,
+            context_bytes=most,
+            queue_events=most,
+            queue_bytes=most,
+            max_age=most,
         )
         self._converter = Converter(self._config)
         self._ledger = Ledger(
