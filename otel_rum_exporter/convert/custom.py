@@ -97,6 +97,8 @@ def allowed(attributes: Mapping[Any, Any], config: RumConfig) -> dict[str, Any]:
         if not isinstance(name, str) or _DENIED.match(name) or _SECRET.search(name):
             continue
         value = _url(attributes, name, config) if name in _URLS else jsonable(attributes[name])
+        if isinstance(value, str):
+            value = urls.redact_text(value, config.url_query)
         if value is not None:
             kept[well_formed(clip(name, MAX_NAME))] = value
             room -= len(name) + len(value if isinstance(value, str) else str(value))

@@ -16,7 +16,6 @@ from otel_rum_exporter.encoding import plain, well_formed
 from otel_rum_exporter.events import CustomEvent, JsErrorEvent
 
 _CUT = "..."
-_URL = re.compile(r"https?://[^\s()]+?(?=(?::\d+){0,2}(?:[\s()]|$))")  # without line and column
 _MAX_PARSED = 16_384  # characters of a stack that are searched for its innermost frame
 _MAX_MESSAGE = 1024  # characters; the stack repeats the message
 _SAME_S = 1_000_000_000  # ns between an exception's reports by spans and logs that share no trace
@@ -68,7 +67,7 @@ def cut_stack(stack: str, length: int, url_query: UrlQuery = "keep") -> str | No
     if length == 0:
         return None
     at_end = is_python(stack)
-    kept = _URL.sub(lambda url: urls.redact(url[0], url_query), stack[-length:] if at_end else stack[:length])
+    kept = urls.redact_text(stack[-length:] if at_end else stack[:length], url_query)
     if len(stack) <= length:
         return kept
     return _CUT + kept if at_end else kept + _CUT
@@ -91,11 +90,12 @@ def js_error(
     stack = stack if isinstance(stack, str) else ""
     kind = text(attributes, "exception.type")
     message = text(attributes, "exception.message") or _without_prefix(description, kind)
+    message = urls.redact_text(message[:_MAX_MESSAGE], config.url_query) if message else None
     frame = innermost_frame(stack) or _code_frame(attributes)
     length = config.stack_trace_length if stack_length is None else stack_length
     return JsErrorEvent(
         type=kind or message or "Error",
-        message=(_without_prefix(message, kind) or "undefined")[:_MAX_MESSAGE],
+        message=_without_prefix(message, kind) or "undefined",
         filename=or_unset(frame and urls.redact(frame.filename, config.url_query)),
         lineno=or_unset(frame and frame.lineno),
         colno=or_unset(frame and frame.colno),

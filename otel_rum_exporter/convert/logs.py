@@ -78,9 +78,9 @@ def _resource_timing(log: Log, config: RumConfig) -> Found | DropReason:
     return Found([Part("resource", log.time_ns, event, known_as=known_as, is_limited=is_limited)])
 
 
-def _web_vital(log: Log, _config: RumConfig) -> Found | DropReason:
+def _web_vital(log: Log, config: RumConfig) -> Found | DropReason:
     reported_ns = known_ns(log.record.observed_timestamp, log.time_ns)
-    return vitals.from_log(log.attributes, log.record.body, log.time_ns, reported_ns)
+    return vitals.from_log(log.attributes, log.record.body, log.time_ns, reported_ns, config.url_query)
 
 
 def _browser_click(log: Log, _config: RumConfig) -> Found | DropReason:

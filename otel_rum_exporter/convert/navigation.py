@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct
 
 from otel_rum_exporter.convert.attributes import Attributes, integer, number, text
 from otel_rum_exporter.convert.conversion import Deferred, Facts
+from otel_rum_exporter.convert.custom import MARKS
 from otel_rum_exporter.convert.timing import Marks, between, shared_fields
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import NavigationEvent
@@ -142,7 +143,11 @@ def time_origin_ns(load: Mapping[str, int], fetch: FetchMarks | None) -> int | N
 
 def span_times(events: Sequence[SpanEventItem]) -> dict[str, int]:
     """Return the marks that a span holds as events. Units: epoch nanoseconds."""
-    return {event.name: event.timestamp for event in events if isinstance(event.timestamp, int) and event.timestamp}
+    return {
+        event.name: event.timestamp
+        for event in events
+        if event.name in MARKS and isinstance(event.timestamp, int) and event.timestamp
+    }
 
 
 def fetch_marks(span: SpanItem, attributes: Attributes) -> FetchMarks:

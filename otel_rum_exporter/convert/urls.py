@@ -18,6 +18,7 @@ _PAIR = re.compile(r"[^&;]+")
 _JWT = re.compile(r"^eyJ[\w-]+\.[\w-]*\.[\w-]*$")
 _USERINFO = re.compile(r"//[^/]*@")
 _REDACTED = "REDACTED"
+_IN_TEXT = re.compile(r"https?://[^\s()]+?(?=(?::\d+){0,2}(?:[\s()]|$))")  # without line and column
 _MAX_HOST = 253
 _ENDPOINTS = re.compile(
     r"/appmonitors/[0-9a-fA-F-]{36}/?$|/v1/(?:traces|logs|metrics)/?$"  # PutRumEvents, OTLP/HTTP
@@ -93,6 +94,11 @@ def redact(url: str, url_query: UrlQuery) -> str:
     if (authority, query, fragment) == (parts.netloc, parts.query, parts.fragment):
         return url
     return parts._replace(netloc=authority, query=query, fragment=fragment).geturl()
+
+
+def redact_text(text: str, url_query: UrlQuery) -> str:
+    """Return a text with its URLs redacted."""
+    return _IN_TEXT.sub(lambda url: redact(url[0], url_query), text) if "://" in text else text
 
 
 def _without_secrets(query: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from otel_rum_exporter.convert import navigation, resources
+from otel_rum_exporter.config import UrlQuery
+from otel_rum_exporter.convert import navigation, resources, urls
 from otel_rum_exporter.convert.attributes import Attributes, is_number, number, text
 from otel_rum_exporter.convert.conversion import Deferred, Facts, Found, Once, Part
 from otel_rum_exporter.drops import DropReason
@@ -89,12 +90,14 @@ class SpanVital(Deferred, frozen=True, kw_only=True, gc=False):
         return _VITALS[self.name][0](value=(self.at_ns - origin_ns) / 1e6)  # type: ignore[call-arg]
 
 
-def from_log(attributes: Attributes, body: Any, time_ns: int, reported_ns: int) -> Found | DropReason:
+def from_log(
+    attributes: Attributes, body: Any, time_ns: int, reported_ns: int, url_query: UrlQuery
+) -> Found | DropReason:
     """Return what a `browser.web_vital` record holds, which was reported later than it happened.
 
     Errors: as `web_vital`.
     """
-    event = web_vital(attributes, body)
+    event = web_vital(attributes, body, url_query)
     if isinstance(event, DropReason):
         return event
     name = text(_fields(attributes, body), "name")
@@ -107,17 +110,17 @@ def from_span(name: str, at_ns: int, load: Mapping[str, int], trace_id: int) -> 
     return SpanVital(type_=_VITALS[name][0].type_, name=name, at_ns=at_ns, load=load, trace_id=trace_id)
 
 
-def web_vital(attributes: Attributes, body: Any) -> Details | DropReason:
+def web_vital(attributes: Attributes, body: Any, url_query: UrlQuery) -> Details | DropReason:
     """Return the event of a web vital. Errors: UNMAPPED for a name RUM has no type for, INCOMPLETE without a value."""
     fields = _fields(attributes, body)
     types = _VITALS.get(text(fields, "name") or "")
     if types is None:
         return DropReason.UNMAPPED
     value = number(fields, "value")
-    if value is None:
+    if value is None or value < 0:
         return DropReason.INCOMPLETE
     event_type, attribution_type = types
-    return event_type(value=value, attribution=_attribution(attribution_type, body))  # type: ignore[call-arg]
+    return event_type(value=value, attribution=_attribution(attribution_type, body, url_query))  # type: ignore[call-arg]
 
 
 def once(attributes: Attributes, body: Any, reported_ns: int) -> Once | None:
@@ -135,10 +138,10 @@ def _fields(attributes: Attributes, body: Any) -> Mapping[str, Any]:
     return body
 
 
-def _attribution(attribution_type: type[msgspec.Struct], body: Any) -> Any:
+def _attribution(attribution_type: type[msgspec.Struct], body: Any, url_query: UrlQuery) -> Any:
     """Return the attribution in the body, or nothing where a required member is missing: RUM refuses partial ones."""
     members = _object(body)
-    return msgspec.UNSET if members is None else _checked(attribution_type, members)
+    return msgspec.UNSET if members is None else _checked(attribution_type, members, url_query)
 
 
 def _object(body: Any) -> Mapping[str, Any] | None:
@@ -163,7 +166,7 @@ def _linked(event: LargestContentfulPaintEvent, body: Any) -> LargestContentfulP
     return LinkedPaint(event=event, page=url, resource=resource) if url or resource else event
 
 
-def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any]) -> Any:
+def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any], url_query: UrlQuery) -> Any:
     members = {_RENAMED.get(name, name): value for name, value in body.items()}
     attribution = {}
     for field in msgspec.structs.fields(attribution_type):
@@ -171,7 +174,7 @@ def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any]) ->
         if field.name in _NOT_COPIED or not (is_number(value) or isinstance(value, str)):
             continue
         try:
-            value = clip(value, _MAX_TEXT) if isinstance(value, str) else value
+            value = urls.redact_text(clip(value, _MAX_TEXT), url_query) if isinstance(value, str) else value
             attribution[field.name] = msgspec.convert(value, field.type)
         except msgspec.ValidationError:
             continue

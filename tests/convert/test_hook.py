@@ -119,3 +119,23 @@ def test_log_records_are_asked_about_too():
 
     config = RumConfig.load({"app_monitor_id": MONITOR_ID, "convert": placed}, {})
     assert details(Converter(config).log(log, LogEventIds())) == [("order.placed", {"text": "order 7 placed"})]
+
+
+def test_items_that_complete_others_still_do():
+    """A function cannot take away what an item says of others, and one that looks on changes nothing of it."""
+    fetch = {
+        "name": "documentFetch",
+        "traceId": "0" * 31 + "1",
+        "spanId": "0" * 15 + "3",
+        "startTimeUnixNano": "1700000000000000000",
+        "endTimeUnixNano": "1700000001000000000",
+        "events": [
+            {"name": name, "timeUnixNano": "1700000000500000000"} for name in ("fetchStart", "responseStart", "foreign")
+        ],
+    }
+    (item,) = items(msgspec.json.encode({"resourceSpans": [{"scopeSpans": [{"spans": [fetch]}]}]}))
+    (marks,) = convert(item, None).facts.values()
+    assert set(marks.times_ns) == {"fetchStart", "responseStart"}, "marks of the instrumentation only"
+    assert convert(item, lambda _, events: events) == convert(item, None)
+    left_out = convert(item, lambda *_: [])
+    assert (left_out.events, left_out.facts) == ([], convert(item, None).facts)
