@@ -50,8 +50,7 @@ class Converter:
         attributes = dict(span.attributes or {})
         origin = self._origin(span.resource, span.instrumentation_scope)
         found = spans.read(spans.Span(span, attributes, origin), self._config, with_itself=with_itself)
-        if self._config.convert is not None and found is not DropReason.SELF_TRAFFIC:
-            found = hook.apply(self._config.convert, span, found, known_ns(span.end_time, span.start_time))
+        found = self._said(span, found, known_ns(span.end_time, span.start_time))
         if isinstance(found, DropReason):
             return found
         if span.kind in spans.ENTRY_KINDS and not origin.is_client:
@@ -79,8 +78,7 @@ class Converter:
             return self._conversion(Found([]), attributes, origin, NOWHERE, _no_id, ends_session=True)
         time_ns = known_ns(record.timestamp, record.observed_timestamp)
         found = logs.read(logs.Log(record, name, attributes, origin, time_ns), self._config)
-        if self._config.convert is not None and found is not DropReason.SELF_TRAFFIC:
-            found = hook.apply(self._config.convert, log, found, time_ns)
+        found = self._said(log, found, time_ns)
         if isinstance(found, DropReason):
             return found
         destination = text(attributes, "url.full", "navigation.url") if name in _PAGE_RECORDS else None
@@ -132,6 +130,12 @@ class Converter:
             previous_session=text(attributes, "session.previous_id"),
             ends_session=ends_session,
         )
+
+    def _said(self, item: SpanItem | LogItem, found: Found | DropReason, time_ns: int) -> Found | DropReason:
+        """Return what the user's function makes of an item, if there is one and the item is the user's."""
+        if self._config.convert is None or found is DropReason.SELF_TRAFFIC:
+            return found
+        return hook.apply(self._config.convert, item, found, time_ns)
 
     def _origin(self, resource: ResourceItem, scope: ScopeItem | None, *, is_client_event: bool = False) -> Origin:
         """Return what resource and scope say, worked out once for each pair: items share these objects."""

@@ -33,18 +33,14 @@ def apply(hook: ConvertHook, item: SpanItem | LogItem, found: Found | DropReason
             does not allow.
     """
     parts = [] if isinstance(found, DropReason) else list(found.parts)
-    is_something = bool(parts)
     returned = list(hook(item, [part.details for part in parts]) or ())
     if not returned:
-        # an item may only complete others; leaving out its own events does not change what it says of theirs
-        has_facts = not isinstance(found, DropReason) and bool(found.facts)
-        return DropReason.HOOK if is_something and not has_facts else _without_parts(found)
+        if isinstance(found, DropReason) or not found.parts:
+            return found
+        # leaving out an item's own events does not change what it says of others
+        return Found([], found.facts) if found.facts else DropReason.HOOK
     facts = {} if isinstance(found, DropReason) else found.facts
     return Found([_part(event, parts, time_ns, index) for index, event in enumerate(returned)], facts)
-
-
-def _without_parts(found: Found | DropReason) -> Found | DropReason:
-    return found if isinstance(found, DropReason) else Found([], found.facts)
 
 
 def _part(event: Event, parts: list[Part], time_ns: int, index: int) -> Part:

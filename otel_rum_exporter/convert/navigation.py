@@ -13,7 +13,7 @@ from msgspec import UNSET, Struct
 from otel_rum_exporter.convert.attributes import Attributes, integer, number, text
 from otel_rum_exporter.convert.conversion import Deferred, Facts
 from otel_rum_exporter.convert.custom import MARKS
-from otel_rum_exporter.convert.timing import Marks, between, shared_fields
+from otel_rum_exporter.convert.timing import SHARED_NAMES, Marks, between, read_marks, shared_fields
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import NavigationEvent
 from otel_rum_exporter.items import SpanEventItem, SpanItem
@@ -22,17 +22,9 @@ _TYPES = ("navigate", "reload", "back_forward", "reserved")
 # OpenTelemetry's namespaces; the last was the browser instrumentation's before 0.3
 _PREFIXES = ("browser.navigation_timing.", "browser.resource_timing.", "navigation.")
 _NAMES = {
+    **SHARED_NAMES,
     "unloadEventStart": "unload_event_start",
     "unloadEventEnd": "unload_event_end",
-    "fetchStart": "fetch_start",
-    "domainLookupStart": "domain_lookup_start",
-    "domainLookupEnd": "domain_lookup_end",
-    "connectStart": "connect_start",
-    "connectEnd": "connect_end",
-    "secureConnectionStart": "secure_connection_start",
-    "requestStart": "request_start",
-    "responseStart": "response_start",
-    "responseEnd": "response_end",
     "domInteractive": "dom_interactive",
     "domContentLoadedEventStart": "dom_content_loaded_event_start",
     "domContentLoadedEventEnd": "dom_content_loaded_event_end",
@@ -40,9 +32,6 @@ _NAMES = {
     "loadEventStart": "load_event_start",
     "loadEventEnd": "load_event_end",
     "duration": "duration",
-    "transferSize": "transfer_size",
-    "encodedBodySize": "encoded_body_size",
-    "decodedBodySize": "decoded_body_size",
 }
 _LEVEL = 2  # of Navigation Timing
 _MAX_LOAD_MS = 30_000
@@ -88,11 +77,7 @@ def _document(url: str | None) -> str | None:
 
 def from_log(attributes: Attributes) -> NavigationEvent | DropReason:
     """Return the event of a `browser.navigation_timing` record. Errors: INCOMPLETE if the load never finished."""
-    marks = {
-        name: value
-        for name, snake in _NAMES.items()
-        if (value := number(attributes, *(prefix + snake for prefix in _PREFIXES))) is not None and value >= 0
-    }
+    marks = read_marks(attributes, _NAMES, *_PREFIXES)
     kind = (text(attributes, *(prefix + "type" for prefix in _PREFIXES)) or "").replace("-", "_")
     redirects = integer(attributes, *(prefix + "redirect_count" for prefix in _PREFIXES))
     duration = marks.get("duration") or marks.get("loadEventEnd")

@@ -14,7 +14,7 @@ from otel_rum_exporter.convert import urls
 from otel_rum_exporter.convert.attributes import Attributes, number, or_unset, text
 from otel_rum_exporter.convert.conversion import Deferred, Facts
 from otel_rum_exporter.convert.navigation import span_times, time_origin_ns
-from otel_rum_exporter.convert.timing import ROUNDED, shared_fields
+from otel_rum_exporter.convert.timing import ROUNDED, SHARED_NAMES, read_marks, shared_fields
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import well_formed
 from otel_rum_exporter.events import ResourceEvent
@@ -27,21 +27,10 @@ _PREFIX = "browser.resource_timing."
 _MAX_INITIATOR = 64
 _CALLS = ("fetch", "xmlhttprequest")
 _NAMES = {
+    **SHARED_NAMES,
     "redirectStart": "redirect_start",
     "redirectEnd": "redirect_end",
     "workerStart": "worker_start",
-    "fetchStart": "fetch_start",
-    "domainLookupStart": "domain_lookup_start",
-    "domainLookupEnd": "domain_lookup_end",
-    "connectStart": "connect_start",
-    "connectEnd": "connect_end",
-    "secureConnectionStart": "secure_connection_start",
-    "requestStart": "request_start",
-    "responseStart": "response_start",
-    "responseEnd": "response_end",
-    "transferSize": "transfer_size",
-    "encodedBodySize": "encoded_body_size",
-    "decodedBodySize": "decoded_body_size",
 }
 # aws-rum-web's table, with its gaps: woff2, webp, avif and mjs are in none of these, and case counts
 _EXTENSIONS = {
@@ -107,11 +96,7 @@ def from_log(attributes: Attributes, config: RumConfig) -> ResourceEvent | DropR
     refused = _refused(url)
     if refused is not None or initiator in _CALLS:
         return refused or DropReason.UNMAPPED
-    marks = {
-        name: value
-        for name, snake in _NAMES.items()
-        if (value := number(attributes, _PREFIX + snake)) is not None and value >= 0
-    }
+    marks = read_marks(attributes, _NAMES, _PREFIX)
     start, duration = _start_and_duration(marks, number(attributes, _PREFIX + "duration"))
     if duration is None or duration < 0:
         return DropReason.INCOMPLETE

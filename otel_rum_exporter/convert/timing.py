@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from otel_rum_exporter.convert.attributes import Attributes, number
+
 Marks = Mapping[str, float]
 
 ROUNDED = 6  # decimals; a nanosecond
@@ -36,6 +38,29 @@ _MARKS = (
     "requestStart",
     "responseStart",
 )
+
+
+SHARED_NAMES = {
+    "fetchStart": "fetch_start",
+    "domainLookupStart": "domain_lookup_start",
+    "domainLookupEnd": "domain_lookup_end",
+    "connectStart": "connect_start",
+    "connectEnd": "connect_end",
+    "secureConnectionStart": "secure_connection_start",
+    "requestStart": "request_start",
+    "responseStart": "response_start",
+    "responseEnd": "response_end",
+    "transferSize": "transfer_size",
+    "encodedBodySize": "encoded_body_size",
+    "decodedBodySize": "decoded_body_size",
+}
+"""The marks and sizes that both kinds of entry have, and what OpenTelemetry's attributes call them."""
+
+
+def read_marks(attributes: Attributes, names: Mapping[str, str], *prefixes: str) -> dict[str, float]:
+    """Return the marks and sizes among a record's attributes; the first prefix that has one counts."""
+    found = {name: number(attributes, *(prefix + snake for prefix in prefixes)) for name, snake in names.items()}
+    return {name: value for name, value in found.items() if value is not None and value >= 0}
 
 
 def between(marks: Marks, end: str, start: str) -> float | None:
