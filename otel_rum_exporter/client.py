@@ -17,11 +17,13 @@ import boto3
 import msgspec
 from botocore import UNSIGNED, exceptions
 from botocore.config import Config
-from msgspec import Struct
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import Batch
+from otel_rum_exporter.verdicts import Cause, Delivered, Parked, Refused, Rejected, Retry, Verdict
+
+__all__ = ["Delivered", "Parked", "Refused", "Rejected", "Retry", "RumClient", "Verdict"]
 
 _OPERATION = "rum.PutRumEvents"
 _EVENTS = "otel_rum_exporter.events"  # where a request's context holds them
@@ -49,29 +51,8 @@ _NOT_CONFIGURED = (
     exceptions.InvalidRegionError,
     exceptions.EndpointProviderError,
 )
-_REASONS = {401: DropReason.UNAUTHORIZED, 403: DropReason.UNAUTHORIZED, 404: DropReason.NOT_FOUND}
-
-
-class Delivered(Struct, frozen=True):
-    """The service took the batch."""
-
-
-class Retry(Struct, frozen=True):
-    """The batch may be taken later. Units: `after_s` is the service's Retry-After in seconds, if it gave one."""
-
-    cause: str
-    message: str
-    after_s: float | None = None
-
-
-class Refused(Struct, frozen=True):
-    """The batch will never be taken."""
-
-    reason: DropReason
-    message: str
-
-
-Verdict = Delivered | Retry | Refused
+_PARKING = {401: DropReason.UNAUTHORIZED, 403: DropReason.UNAUTHORIZED, 404: DropReason.NOT_FOUND}
+_REJECTING = (400, 413)
 
 
 class RumClient:
@@ -99,7 +80,7 @@ class RumClient:
     def attempt(self, batch: Batch, timeout_s: float | None = None) -> Verdict:
         """Send a batch once: one HTTP request. `timeout_s` shortens the configured timeout."""
         verdict = self._attempt(batch, timeout_s)
-        if isinstance(verdict, Refused) and verdict.reason is DropReason.UNAUTHORIZED:
+        if isinstance(verdict, Parked) and verdict.reason is DropReason.UNAUTHORIZED:
             self._forget_credentials()
         return verdict
 
@@ -112,12 +93,12 @@ class RumClient:
         except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
             return Retry("network", str(error))
         except _NO_CREDENTIALS as error:
-            return Refused(DropReason.UNAUTHORIZED, f"{error}; set AWS credentials, or {_variable('AUTH')}=none")
+            return Parked(DropReason.UNAUTHORIZED, f"{error}; set AWS credentials, or {_variable('AUTH')}=none")
         except _NOT_CONFIGURED as error:
             advice = f" Set {_variable('REGION')} or AWS_REGION" if isinstance(error, exceptions.NoRegionError) else ""
             return Refused(DropReason.NOT_CONFIGURED, f"{error}{advice}")
         except (exceptions.BotoCoreError, ValueError) as error:
-            return Refused(DropReason.REJECTED, str(error))
+            return Rejected(str(error))
         return _verdict_on_success(answer)
 
     def _forget_credentials(self) -> None:
@@ -192,9 +173,11 @@ def _verdict_on_answer(response: Mapping[str, Any]) -> Verdict:
     code = str(error.get("Code", status))
     message = f"{status} {code}: {error.get('Message') or response.get('message') or ''}"
     if status in (408, 429) or status >= _SERVER_ERROR or "Throttl" in code:
-        cause = "throttled" if status == 429 or "Throttl" in code else "server"  # noqa: PLR2004 - Too Many Requests
+        cause: Cause = "throttled" if status == 429 or "Throttl" in code else "server"  # noqa: PLR2004 - Too Many Requests
         return Retry(cause, message, _seconds(metadata.get("HTTPHeaders", {}).get("retry-after")))
-    return Refused(_REASONS.get(status, DropReason.REJECTED), message)
+    if status in _PARKING:
+        return Parked(_PARKING[status], message)
+    return Rejected(message) if status in _REJECTING else Retry("unknown", message)
 
 
 def _hold_events(params: dict[str, Any], context: dict[str, Any], **_: Any) -> dict[str, Any]:

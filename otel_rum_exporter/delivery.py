@@ -7,9 +7,9 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from otel_rum_exporter.batching import Queued
-from otel_rum_exporter.client import Retry
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.events import Batch
+from otel_rum_exporter.verdicts import Retry
 
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from otel_rum_exporter.assembly import Assembled
 from otel_rum_exporter.batching import Batches, Queued
-from otel_rum_exporter.client import Delivered, Refused, Retry, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Conversion
 from otel_rum_exporter.delivery import Delivery
@@ -19,6 +18,7 @@ from otel_rum_exporter.events import AppMonitor
 from otel_rum_exporter.identity import PROCESS_SESSION, ProcessSession
 from otel_rum_exporter.session import BatchKey, Keyed, Sessions, SessionView
 from otel_rum_exporter.stats import Counters, Statistics
+from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 
 _TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE)
 
@@ -162,8 +162,10 @@ class Ledger:
             case Delivered():
                 self._end(delivery.queued)
                 self._counters.delivered += len(delivery.queued)
-            case Refused(reason=reason):
+            case Refused(reason=reason) | Parked(reason=reason):
                 self._drop(delivery.queued, reason)
+            case Rejected():
+                self._drop(delivery.queued, DropReason.REJECTED)
             case Retry() if self._is_closed:
                 self._drop(delivery.queued, DropReason.SHUTDOWN)
             case Retry(cause=cause):

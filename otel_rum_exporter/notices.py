@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from otel_rum_exporter.client import Delivered, Refused, Retry, Verdict
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.stats import CauseLog, printable
+from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 
 _ONCE_S = 3600.0 * 24 * 365
 
@@ -80,11 +80,16 @@ class Notices(CauseLog):
         match verdict:
             case Refused(reason=DropReason.SHUTDOWN):
                 pass  # the shutdown says so
-            case Refused(reason=reason, message=message):
-                line = f"{_events(events)} dropped ({reason}): {printable(message)}"
-                self.say(logging.ERROR, str(reason), line)
+            case Refused(reason=reason, message=message) | Parked(reason=reason, message=message):
+                self._dropped(reason, message, events)
+            case Rejected(message=message):
+                self._dropped(DropReason.REJECTED, message, events)
             case Retry(cause=cause, message=message):
                 line = f"A request failed and will be tried again: {printable(message)}"
                 self.say(logging.WARNING, cause, line)
             case Delivered():
                 pass
+
+    def _dropped(self, reason: DropReason, message: str, events: int) -> None:
+        line = f"{_events(events)} dropped ({reason}): {printable(message)}"
+        self.say(logging.ERROR, str(reason), line)

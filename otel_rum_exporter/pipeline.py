@@ -20,7 +20,7 @@ from opentelemetry import context as otel_context
 
 from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.batching import Queued
-from otel_rum_exporter.client import Refused, Retry, RumClient, Verdict
+from otel_rum_exporter.client import RumClient
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.convert.spans import ENTRY_KINDS
@@ -31,6 +31,7 @@ from otel_rum_exporter.joining import Converted, is_inner, join_log, join_span
 from otel_rum_exporter.ledger import Job, Ledger
 from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.stats import Statistics
+from otel_rum_exporter.verdicts import Refused, Retry, Verdict
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
 _BOTO_LOGGERS = ("boto3.", "botocore.", "urllib3.")

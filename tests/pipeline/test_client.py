@@ -11,9 +11,10 @@ from opentelemetry import context
 from rum_items import MONITOR_ID, START_NS, session
 
 from otel_rum_exporter import DropReason, RumConfig
-from otel_rum_exporter.client import Delivered, Refused, Retry, RumClient
+from otel_rum_exporter.client import RumClient
 from otel_rum_exporter.events import AppMonitor, Batch, RumEvent
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
+from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry
 
 SESSION_METADATA = '{"version":"1.0.0","domain":"shop.example","platformType":"web"}'
 
@@ -113,27 +114,40 @@ def test_a_web_page_is_no_success(rum):
 
 @pytest.mark.parametrize(
     ("status", "reason"),
-    [
-        (400, DropReason.REJECTED),
-        (401, DropReason.UNAUTHORIZED),
-        (403, DropReason.UNAUTHORIZED),
-        (404, DropReason.NOT_FOUND),
-        (413, DropReason.REJECTED),
-    ],
+    [(401, DropReason.UNAUTHORIZED), (403, DropReason.UNAUTHORIZED), (404, DropReason.NOT_FOUND)],
 )
-def test_answers_that_refuse(rum, status, reason):
-    """Other 4xx never get better; one call is one request."""
+def test_answers_that_park(rum, status, reason):
+    """Nothing of an app monitor is taken until somebody mends something."""
     rum.set_faults(status=status)
     verdict = attempt(rum.endpoint)
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, Parked)
     assert (verdict.reason, f"Fault on request: {status}" in verdict.message) == (reason, True)
     assert rum.stats()["requests"] == 1
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_answers_that_reject(rum, status):
+    """The batch is at fault; one call is one request."""
+    rum.set_faults(status=status)
+    verdict = attempt(rum.endpoint)
+    assert isinstance(verdict, Rejected)
+    assert f"Fault on request: {status}" in verdict.message
+    assert rum.stats()["requests"] == 1
+
+
+@pytest.mark.parametrize("status", [402, 405, 409, 418, 451])
+def test_unknown_answers(rum, status):
+    """What the service is not known to say may be some proxy's, and is worth another try."""
+    rum.set_faults(status=status)
+    verdict = attempt(rum.endpoint)
+    assert isinstance(verdict, Retry)
+    assert verdict.cause == "unknown"
 
 
 def test_redirects_are_not_followed(rum):
     """A redirect would carry the signature somewhere else."""
     rum.set_faults(status=302, headers={"location": rum.endpoint + "/appmonitors/elsewhere"})
-    assert isinstance(attempt(rum.endpoint), Refused)
+    assert attempt(rum.endpoint).cause == "unknown"
     assert rum.stats()["requests"] == 1
 
 
@@ -141,7 +155,7 @@ def test_the_services_own_validation(rum):
     """What the service says of a request stands in the verdict."""
     lacking = [msgspec.structs.replace(event, metadata="{}") for event in batch().events]
     verdict = client(rum.endpoint).attempt(msgspec.structs.replace(batch(session_metadata=None), events=lacking))
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, Rejected)
     assert verdict.message.startswith("400 ValidationException: ")
 
 
@@ -206,7 +220,7 @@ def _answer_garbage(server):
 def test_no_credentials(local_rum):
     """The one clear line says what to set."""
     verdict = attempt(local_rum.endpoint)
-    assert verdict == Refused(
+    assert verdict == Parked(
         DropReason.UNAUTHORIZED,
         "Unable to locate credentials; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none",
     )
@@ -218,7 +232,7 @@ def test_credentials_that_appear_later(rum, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     sender = client(rum.endpoint)
     ready = batch(session_metadata=None)
-    assert isinstance(sender.attempt(ready), Refused)
+    assert isinstance(sender.attempt(ready), Parked)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS[0])
     assert sender.attempt(ready) == Delivered()
 
@@ -229,7 +243,7 @@ def test_refused_credentials_are_not_looked_up_all_the_time(rum, monkeypatch):
     sender = client(rum.endpoint)
     sender.attempt(batch(session_metadata=None))
     made = sender._client
-    assert isinstance(sender.attempt(batch(session_metadata=None)), Refused)
+    assert isinstance(sender.attempt(batch(session_metadata=None)), Parked)
     assert sender._client is made
 
 
@@ -237,7 +251,7 @@ def test_a_wrong_secret(rum, monkeypatch):
     """403 drops, and says what the service said."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     verdict = attempt(rum.endpoint)
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, Parked)
     assert (verdict.reason, "403" in verdict.message) == (DropReason.UNAUTHORIZED, True)
 
 
@@ -288,7 +302,7 @@ def test_unsigned():
 def test_unsigned_although_there_are_credentials(rum):
     """With auth none a signing endpoint refuses: nothing falls back to signing, nor the other way."""
     verdict = attempt(rum.endpoint, auth="none")
-    assert isinstance(verdict, Refused)
+    assert isinstance(verdict, Parked)
     assert verdict.reason is DropReason.UNAUTHORIZED
 
 
@@ -402,4 +416,4 @@ def test_session_metadata_without_a_client():
 def test_an_unknown_parameter_is_refused(rum):
     """What botocore refuses to build does not raise."""
     sender = client(rum.endpoint)
-    assert isinstance(sender.attempt(msgspec.structs.replace(batch(), batch_id="short")), Refused)
+    assert isinstance(sender.attempt(msgspec.structs.replace(batch(), batch_id="short")), Rejected)
