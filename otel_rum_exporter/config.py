@@ -294,9 +294,9 @@ class RumConfig:
     chain_sigterm: bool = option(
         default=False,
         kind=flag(),
-        doc="Delivers on SIGTERM, then calls the handler that was there before.",
+        doc="Delivers on SIGTERM within `shutdown_timeout`, then calls the handler that was there when the exporter was "
+        "made, on the main thread.",
         variable=False,
-        later=LATER,
     )
 
     convert: Callable[..., Any] | None = option(

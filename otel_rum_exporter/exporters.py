@@ -20,6 +20,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
+from otel_rum_exporter.providers import flush_providers
+from otel_rum_exporter.signals import chain_sigterm
 from otel_rum_exporter.stats import CauseLog, Statistics, printable, total
 
 _FLUSH_TIMEOUT_MS = 10_000
@@ -105,6 +107,8 @@ class _RumExporter:
         for name in config.without_effect:
             _log.say(logging.WARNING, name, f"The option {name} has no effect in this version.", quiet_s=_ONCE_S)
         self._timeout_s = config.shutdown_timeout_s
+        if config.chain_sigterm:
+            _chain_sigterm(config.shutdown_timeout_s)
         self.pipeline = _shared.acquire(config, is_configured=is_configured)
         self.is_shut = False
 
@@ -177,6 +181,14 @@ def flush(timeout_millis: int = _FLUSH_TIMEOUT_MS) -> bool:
     return all(delivered)
 
 
+def flush_everything(timeout_s: float) -> bool:
+    """Deliver what the SDK's global providers hold and what the exporters were given. Errors: as with `flush`."""
+    deadline = time.monotonic() + timeout_s
+    # half of the time is for delivering, whatever the providers' other exporters do with theirs
+    is_flushed = flush_providers(timeout_s / 2)
+    return flush(int(max(0.0, deadline - time.monotonic()) * 1000)) and is_flushed
+
+
 def statistics() -> Statistics:
     """Return what became of everything that the exporters of this process were given, by reason.
 
@@ -199,6 +211,13 @@ def _checked(config: object) -> RumConfig:
     if not isinstance(config, RumConfig):
         raise TypeError(f"config is a RumConfig, not {type(config).__name__}; options are keyword arguments")
     return config.checked()
+
+
+def _chain_sigterm(timeout_s: float) -> None:
+    """Chain the handler when an exporter is made: exports mostly come from a processor's thread, which cannot."""
+    if not chain_sigterm(lambda: flush_everything(timeout_s)):
+        line = "chain_sigterm has no effect: only the main thread can set a signal's handler, and not on Windows."
+        _log.say(logging.WARNING, "sigterm", line, quiet_s=_ONCE_S)
 
 
 def _one_line(error: ConfigError) -> str:

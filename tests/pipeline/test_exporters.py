@@ -133,9 +133,9 @@ def test_a_bad_environment_never_raises(make, monkeypatch, caplog):
 
 def test_an_option_without_effect_is_named_once(make, caplog):
     """What is accepted but does not happen yet must not look as if it did."""
-    make(chain_sigterm=True)
-    make(chain_sigterm=True)
-    assert caplog.messages == ["RUM exporter: The option chain_sigterm has no effect in this version."]
+    make(spool_fsync=True)
+    make(spool_fsync=True)
+    assert caplog.messages == ["RUM exporter: The option spool_fsync has no effect in this version."]
 
 
 # sharing

@@ -1,0 +1,84 @@
+"""Applications in processes of their own: what they run with, how they are started, talked to and waited for."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from contextlib import contextmanager
+
+PATIENCE_S = 60  # far more than any of them takes
+
+
+class Application:
+    """A process that is talked to by lines."""
+
+    def __init__(self, process):
+        self.process = process
+        self.pid = process.pid
+
+    def read(self):
+        """Return the next line that it prints; empty at its end."""
+        return self.process.stdout.readline().strip()
+
+    def write(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def end(self):
+        """Wait for its end. Returns its exit code, what else it printed, and its errors."""
+        output, errors = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, output, errors
+
+
+class Applications:
+    """Runs scripts and programs against an endpoint; their statistics go to a folder, see `reporting`."""
+
+    def __init__(self, environment):
+        self._environment = environment
+
+    @contextmanager
+    def start(self, script, *arguments, program=None, **environment):
+        """Start a script, or a program with arguments; it is killed at the end, if it goes on until then."""
+        command = program or [sys.executable, "-c", textwrap.dedent(script)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [*command, *arguments],
+            env={**self._environment, **environment},
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+        ) as process:
+            try:
+                yield Application(process)
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def run(self, script, *arguments, check=True, **environment):
+        """Run a script to its end. Returns its exit code, what it printed, and its errors."""
+        with self.start(script, *arguments, **environment) as application:
+            code, output, errors = application.end()
+        assert code == 0 or not check, errors
+        return code, output, errors
+
+
+def environment_for(rum, folder):
+    """Return the only environment that applications get, besides what Python needs."""
+    kept = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "VIRTUAL_ENV", "TMPDIR")
+    base = {name: os.environ[name] for name in kept if name in os.environ}
+    # the packages as this process finds them, and no configuration of AWS's
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return {
+        **base,
+        **rum.environment(),
+        "PYTHONPATH": paths,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HOME": os.devnull,
+        "RUM_REPORTS": str(folder),
+        "OTEL_EXPORTER_RUM_DOMAIN": "shop.example",
+    }
