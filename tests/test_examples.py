@@ -95,3 +95,11 @@ def test_convert_hook_has_its_say():
     assert done.stdout.startswith("shop.checkout {'items': 3}\notel.span {")
     assert "'name': 'restock'" in done.stdout
     assert "<DropReason.HOOK: 'hook'>: 1" in done.stdout
+
+
+def test_lambda_function_has_delivered_when_each_invocation_returns():
+    done = run(sys.executable, str(EXAMPLES / "lambda_function.py"))
+    assert done.stdout.splitlines() == [
+        "{'statusCode': 200} events so far: 2",
+        "{'statusCode': 200} events so far: 4",
+    ]

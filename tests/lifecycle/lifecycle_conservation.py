@@ -12,7 +12,7 @@ class Conservation:
         rum: The endpoint.
         folder: Where applications report their statistics, see `lifecycle_apps`.
         exporters: Exporters of this process that count, too.
-        has_killed: Whether applications ended without a report: then only what arrived can be looked at.
+        is_unreported: Whether applications end without a report, or none sends: then only what arrived can be looked at.
         faults: How requests may end besides 200, where the test asks the endpoint for faults.
         answers_get_lost: Whether what arrived may be more than what senders know of, and arrive twice.
     """
@@ -20,7 +20,7 @@ class Conservation:
     rum: object
     folder: object
     exporters: list = field(default_factory=list)
-    has_killed: bool = False
+    is_unreported: bool = False
     faults: tuple = ()
     answers_get_lost: bool = False
 
@@ -39,7 +39,7 @@ class Conservation:
     def check(self):
         reports = self.reports()
         own = [exporter.stats() for exporter in self.exporters]
-        assert reports or own or self.has_killed, "nobody reported"
+        assert reports or own or self.is_unreported, "nobody reported"
         assert all(report["is_balanced"] for report in reports), reports
         assert all(stats.is_balanced for stats in own), own
         delivered = sum(report["delivered"] for report in reports) + sum(stats.delivered for stats in own)
@@ -50,4 +50,4 @@ class Conservation:
             assert arrived["events_distinct"] >= delivered, (arrived, reports, own)
             return
         assert arrived["events_duplicate"] == 0, arrived
-        assert self.has_killed or arrived["events_distinct"] == delivered, (arrived, reports, own)
+        assert self.is_unreported or arrived["events_distinct"] == delivered, (arrived, reports, own)

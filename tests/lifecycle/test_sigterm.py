@@ -41,7 +41,7 @@ OWN_HANDLER = """
 @pytest.mark.parametrize("batch", [False, True], ids=["exported", "still with the SDK"])
 def test_the_default_action_comes_after_the_delivery(applications, conserved, batch):
     """Without a handler of its own the process still dies by the signal, with everything delivered."""
-    conserved.has_killed = True
+    conserved.is_unreported = True
     with applications.start(WAITING.format(before="", batch=batch, wait=FOREVER)) as shop:
         assert shop.read() == "sold"
         shop.signal(signal.SIGTERM)
@@ -119,7 +119,7 @@ TIGHT_LOOP = (
 @pytest.mark.parametrize("run", range(20))
 def test_a_signal_inside_export(applications, conserved, run):
     """Whichever of its locks the main thread holds: it ends by the signal, and what was exported before it is there."""
-    conserved.has_killed = True
+    conserved.is_unreported = True
     with applications.start(TIGHT_LOOP) as shop:
         assert shop.read() == "selling"
         shop.signal(signal.SIGTERM)
@@ -135,7 +135,7 @@ HANGING = WAITING.replace("30_000", "500")
 
 def test_an_endpoint_that_hangs_holds_the_end_up_no_longer_than_the_timeout(applications, conserved, rum):
     """The process dies by the signal when the time is up."""
-    conserved.has_killed = True
+    conserved.is_unreported = True
     conserved.faults = ("hang",)
     rum.set_faults(hang="before")
     with applications.start(HANGING.format(before="", batch=False, wait=FOREVER)) as shop:
@@ -199,7 +199,7 @@ FORKED_WHILE_DELIVERING = """
 
 def test_a_child_of_a_parent_that_is_delivering_is_not_taken_for_it(applications, conserved, rum):
     """Its own SIGTERM ends it, although the thread that delivers is the parent's."""
-    conserved.has_killed = True
+    conserved.is_unreported = True
     conserved.faults = ("hang",)
     rum.set_faults(hang="before")
     with applications.start(PRELUDE + FORKED_WHILE_DELIVERING) as shop:

@@ -1,0 +1,65 @@
+"""AWS Lambda: deliver before the handler returns, since the process is frozen from then until the next invocation.
+
+Frozen threads send nothing, and the service or a gateway on the way may close idle connections meanwhile. After the thaw
+an attempt on such a connection fails as a network error, and is retried on a new one. Ages count by the monotonic clock:
+where it goes on during the freeze, as it does for a stopped process, what a flush had to leave behind is that much older
+at the thaw, and `expired` if that is more than `max_age`. Where it stands still, as in a suspended machine, it ages only
+while the function runs. A `max_age` above the longest pause keeps it either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from otel_rum_exporter.exporters import flush_everything
+
+_LONGEST_S = 2.0  # what a response may be held up for
+_RESERVE_S = 0.5  # of the invocation's time, for the runtime to answer
+
+Handler = Callable[[Any, Any], Any]
+
+
+def flush_after(handler: Handler) -> Handler:
+    """Deliver what an invocation has recorded before its handler returns or raises. A decorator.
+
+    The SDK's global providers are flushed, then the exporters of this package, for 2 seconds at most, and less when the
+    invocation's time is nearly up: 500 ms of it are left.
+
+    Args:
+        handler: Called with the event and the context; no coroutine function, which Lambda does not call either.
+
+    Errors: raises what the handler raises, and nothing else.
+    """
+
+    @wraps(handler)
+    def flushed(event: Any, context: Any) -> Any:
+        with flushing(context):
+            return handler(event, context)
+
+    return flushed
+
+
+@contextmanager
+def flushing(context: object = None) -> Iterator[None]:
+    """Deliver what a block has recorded when it ends, as `flush_after` does.
+
+    Args:
+        context: Lambda's; its `get_remaining_time_in_millis` is asked when the block ends.
+    """
+    try:
+        yield
+    finally:
+        flush_everything(_time_left_s(context))
+
+
+def _time_left_s(context: object) -> float:
+    """Return for how long to flush. Anything that is not a context of Lambda's, such as a test's, sets no limit."""
+    ask = getattr(context, "get_remaining_time_in_millis", None)
+    try:
+        left_s = float(ask()) / 1000 if callable(ask) else _LONGEST_S + _RESERVE_S
+    except (TypeError, ValueError):
+        return _LONGEST_S
+    return max(0.0, min(_LONGEST_S, left_s - _RESERVE_S))
