@@ -40,7 +40,7 @@ class Converter:
     def __init__(self, config: RumConfig) -> None:
         """Prepare the tables that depend on the configuration."""
         self._config = config
-        self._custom_attributes = metadata.CustomAttributeFilter(config.attributes)
+        self._custom_attributes = metadata.CustomAttributeFilter(config.attributes, config.url_query)
         self._origins: dict[tuple[int, int, bool], tuple[Origin, ResourceItem, ScopeItem | None]] = {}
 
     def span(self, span: SpanItem, *, with_itself: bool = True) -> Conversion | DropReason:

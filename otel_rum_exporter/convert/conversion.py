@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -12,6 +12,13 @@ from otel_rum_exporter.events import NO_PAGE, AppMonitor, Client, CustomEvent, D
 
 CustomAttributes = Mapping[str, str | float | int | bool]
 
+Key = tuple[str, int]
+"""What something is known as in its session: its kind, and a digest or an id of at most 64 bits.
+
+The same in every process, and without the URLs and messages that it was made of: it is remembered, and may be written
+to a disk.
+"""
+
 
 class Once(NamedTuple):
     """Events with the same key are one event: the first, or with `latest` the last before it is sent.
@@ -20,7 +27,7 @@ class Once(NamedTuple):
             epoch nanoseconds.
     """
 
-    key: Hashable
+    key: Key
     within_ns: int | None = None
     latest: bool = False
     reported_ns: int = 0
@@ -29,12 +36,15 @@ class Once(NamedTuple):
 class Facts(Protocol):
     """What items of a session have said that its other items need."""
 
-    def fact(self, key: Hashable) -> Any:
+    def fact(self, key: Key) -> Any:
         """Return what is known under a key, None if nothing is."""
 
 
 class Deferred(Struct, frozen=True, kw_only=True, gc=False):
-    """Details that other items of the session complete, which may arrive later: resolved when the batch is built."""
+    """Details that other items of the session complete, which may arrive later: resolved when the batch is built.
+
+    Shape:  members that msgspec writes and reads, each subclass with a tag: `drafts` keeps what waits.
+    """
 
     type_: str
 
@@ -54,7 +64,7 @@ class Part(NamedTuple):
     time_ns: int
     details: Details | CustomEvent | Deferred
     once: Once | None = None
-    known_as: Hashable | None = None
+    known_as: Key | None = None
     is_limited: bool = False
 
 
@@ -62,7 +72,7 @@ class Found(NamedTuple):
     """What an item holds: events, and facts for other items of its session. Shape: either may be empty, not both."""
 
     parts: list[Part]
-    facts: Mapping[Hashable, Any] = {}
+    facts: Mapping[Key, Any] = {}
 
 
 class Origin(Struct, frozen=True, gc=False):
@@ -110,7 +120,7 @@ class Conversion(Struct, frozen=True, kw_only=True, gc=False):
     user: str | None
     origin: Origin
     events: list[Draft]
-    facts: Mapping[Hashable, Any] = {}
+    facts: Mapping[Key, Any] = {}
     seen: tuple[int, str] | None = None
     previous_session: str | None = None
     ends_session: bool = False

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import urls
-from otel_rum_exporter.convert.attributes import MAX_NAME, MAX_TEXT, Attributes, jsonable, text
+from otel_rum_exporter.convert.attributes import MAX_NAME, MAX_TEXT, Attributes, jsonable
 from otel_rum_exporter.encoding import clip, well_formed
 from otel_rum_exporter.events import CustomEvent
 from otel_rum_exporter.items import SpanItem
@@ -36,7 +36,6 @@ _DENIED = re.compile(
 _SECRET = re.compile(
     r"token(?!s)|secret|passw|pwd|authorization|api[-_.]?key|credential|cookie|private[-_.]?key", re.IGNORECASE
 )
-_URLS = frozenset({"url.full", "http.url", "http.target", "url.query", "browser.document.url.full"})
 
 # marks that instrumentations write as span events; http, navigation and resource events consume them
 MARKS = frozenset({
@@ -61,7 +60,7 @@ def named_event(name: str, attributes: Attributes, config: RumConfig, body: Any 
         "name": clip(well_formed(name), MAX_TEXT),
         "attributes": allowed(attributes, config),
     }
-    value = jsonable(body)
+    value = _redacted("", jsonable(body), config)
     if value not in (None, {}, "", []):
         details["body"] = value
     return CustomEvent(event_type(name), details)
@@ -96,19 +95,19 @@ def allowed(attributes: Mapping[Any, Any], config: RumConfig) -> dict[str, Any]:
             break
         if not isinstance(name, str) or _DENIED.match(name) or _SECRET.search(name):
             continue
-        value = _url(attributes, name, config) if name in _URLS else jsonable(attributes[name])
-        if isinstance(value, str):
-            value = urls.redact_text(value, config.url_query)
+        value = _redacted(name, jsonable(attributes[name]), config)
         if value is not None:
             kept[well_formed(clip(name, MAX_NAME))] = value
             room -= len(name) + len(value if isinstance(value, str) else str(value))
     return kept
 
 
-def _url(attributes: Mapping[Any, Any], name: str, config: RumConfig) -> str | None:
-    value = text(attributes, name)
-    if value is None:
-        return None
-    if name == "url.query":
-        return urls.redact("?" + value, config.url_query)[1:] or None
-    return well_formed(urls.redact(value, config.url_query))
+def _redacted(name: str, value: Any, config: RumConfig) -> Any:
+    """Return what `jsonable` returned with its URLs redacted, and without members that are secrets by their names."""
+    if isinstance(value, str):
+        return urls.redact_attribute(name, value, config.url_query)
+    if isinstance(value, list):
+        return [_redacted(name, member, config) for member in value]
+    if isinstance(value, dict):
+        return {key: _redacted(key, member, config) for key, member in value.items() if not _SECRET.search(key)}
+    return value

@@ -12,6 +12,7 @@ from otel_rum_exporter.config import RumConfig, UrlQuery
 from otel_rum_exporter.convert import urls
 from otel_rum_exporter.convert.attributes import Attributes, integer, or_unset, text
 from otel_rum_exporter.convert.conversion import Once, Origin
+from otel_rum_exporter.convert.ids import digest
 from otel_rum_exporter.encoding import plain, well_formed
 from otel_rum_exporter.events import CustomEvent, JsErrorEvent
 
@@ -89,6 +90,7 @@ def js_error(
     stack = plain(attributes.get("exception.stacktrace"))
     stack = stack if isinstance(stack, str) else ""
     kind = text(attributes, "exception.type")
+    kind = urls.redact_text(kind, config.url_query) if kind else None
     message = text(attributes, "exception.message") or _without_prefix(description, kind)
     message = urls.redact_text(message[:_MAX_MESSAGE], config.url_query) if message else None
     frame = innermost_frame(stack) or _code_frame(attributes)
@@ -108,7 +110,7 @@ def exception(  # noqa: PLR0913 - what tells one report of an exception from ano
     config: RumConfig,
     origin: Origin,
     *,
-    trace_id: int,
+    trace: int,
     time_ns: int,
     description: str | None = None,
 ) -> tuple[JsErrorEvent | CustomEvent, Once]:
@@ -117,7 +119,7 @@ def exception(  # noqa: PLR0913 - what tells one report of an exception from ano
     A server's is a custom event where `server_exceptions` asks for that, so that errors of the front end stay apart.
     """
     error = js_error(attributes, config, description=description)
-    same = once(error, trace_id, time_ns, is_client=bool(origin.is_client))
+    same = once(error, trace, time_ns, is_client=bool(origin.is_client))
     if origin.is_client or config.server_exceptions == "js_error":
         return error, same
     names = ("version", "type", "message", "filename", "lineno", "stack")
@@ -125,17 +127,16 @@ def exception(  # noqa: PLR0913 - what tells one report of an exception from ano
     return CustomEvent("otel.exception", details), same
 
 
-def once(error: JsErrorEvent, trace_id: int, time_ns: int, *, is_client: bool) -> Once:
+def once(error: JsErrorEvent, trace: int, time_ns: int, *, is_client: bool) -> Once:
     """Return what makes two reports of one exception the same: nested spans and logs carry it again.
 
     Within a trace that holds at any distance. Without a trace, reports of a server within a second of each other are
     one; a browser reports each exception once, so there only the very same moment counts.
     """
     kind = error.type.rpartition(".")[2] if isinstance(error.type, str) else None
-    key = (kind, error.message, error.filename, error.lineno)
-    if trace_id:
-        return Once(("exception", trace_id, *key))
-    return Once(("exception", time_ns, *key)) if is_client else Once(("exception", *key), within_ns=_SAME_S)
+    scope = f"trace {trace}" if trace else f"time {time_ns}" if is_client else ""
+    key = ("exception", digest("\n".join(map(str, (scope, kind, error.filename, error.lineno, error.message)))))
+    return Once(key, within_ns=None if scope else _SAME_S)
 
 
 def _code_frame(attributes: Attributes) -> Frame | None:

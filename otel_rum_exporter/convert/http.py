@@ -149,7 +149,8 @@ def _error(
     if kind is None:
         return None
     message = message or description or text(attributes, "http.error_message", "error.type") or kind
-    return JsErrorEvent(type=kind, message=well_formed(message[:_MAX_ERROR]))
+    message = urls.redact_text(message[:_MAX_ERROR], config.url_query)
+    return JsErrorEvent(type=kind, message=well_formed(message))
 
 
 def _failure(span: SpanItem, attributes: Attributes, *, is_client: bool) -> tuple[str | None, str | None]:

@@ -7,6 +7,22 @@ from hashlib import blake2b
 
 from otel_rum_exporter.items import LogRecordItem, SpanContextItem
 
+_KEY_BITS = 2**63 - 1  # what SQLite's integers hold
+_ANYTHING = ("utf-8", "surrogatepass")
+
+
+def digest(text: str) -> int:
+    """Return what stands for a text that must not be kept, such as a URL with its secrets: the same in every process.
+
+    Units:  63 bits.
+    """
+    return int.from_bytes(blake2b(text.encode(*_ANYTHING), digest_size=8).digest(), "big") & _KEY_BITS
+
+
+def low_bits(id_: int | None) -> int:
+    """Return what stands for a trace or a span in keys, 0 for none. Units: the id's low 63 bits, which are random."""
+    return (id_ or 0) & _KEY_BITS
+
 
 def uuid_of(digest: bytes) -> str:
     """Return 16 bytes as a UUID of version 8: a UUID whose content is the application's own (RFC 9562)."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
 
 from otel_rum_exporter.convert.attributes import Attributes, or_unset, text
-from otel_rum_exporter.convert.conversion import Deferred, Facts
+from otel_rum_exporter.convert.conversion import Deferred, Facts, Key
+from otel_rum_exporter.convert.ids import low_bits
+from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import clip, well_formed
 from otel_rum_exporter.events import DomEvent
@@ -20,25 +21,25 @@ _PATH_XPATH = re.compile(r"(?:/[a-zA-Z][\w-]*(?:\[\d{1,6}\])?)+$")
 _XPATH_STEP = re.compile(r"/([a-zA-Z][\w-]*)(?:\[(\d{1,6})\])?")
 
 
-class SpanInteraction(Deferred, frozen=True, kw_only=True, gc=False):
+class SpanInteraction(Deferred, frozen=True, kw_only=True, gc=False, tag="interaction"):
     """The event of a user-interaction span. Listeners that an event bubbles to have spans too, below the first one's."""
 
     type_: str = DomEvent.type_
     event: DomEvent
-    parent_id: int
+    parent: int
     at_ns: int
 
     def resolve(self, session: Facts) -> DomEvent | DropReason:
         """Return the event, unless the span above tells of the same one."""
-        above = session.fact(known_as(self.parent_id)) if self.parent_id else None
+        above = session.fact(known_as(self.parent)) if self.parent else None
         if above is not None and above[0] == self.event.event and above[1] <= self.at_ns <= above[2]:
             return DropReason.DUPLICATE
         return self.event
 
 
-def known_as(span_id: int) -> Hashable:
+def known_as(span: int) -> Key:
     """Return what a user-interaction span is known as: its DOM event, start and end in epoch nanoseconds."""
-    return ("interaction", span_id)
+    return ("interaction", span)
 
 
 def browser_click(attributes: Attributes) -> DomEvent:
@@ -73,7 +74,8 @@ def interaction_span(span: SpanItem, attributes: Attributes) -> SpanInteraction 
         elementId=_shown(by_id and (by_id[1] or by_id[2])),
         cssLocator=_shown(_css_of(xpath)),
     )
-    return SpanInteraction(event=event, parent_id=span.parent.span_id if span.parent else 0, at_ns=span.start_time or 0)
+    parent = low_bits(span.parent.span_id if span.parent else 0)
+    return SpanInteraction(event=event, parent=parent, at_ns=known_ns(span.start_time))
 
 
 def _shown(value: str | None) -> str:

@@ -9,6 +9,7 @@ from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import custom, errors, interaction, mobile, navigation, pages, resources, vitals
 from otel_rum_exporter.convert.attributes import Attributes, text
 from otel_rum_exporter.convert.conversion import Found, Origin, Part
+from otel_rum_exporter.convert.ids import low_bits
 from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import CustomEvent, Details, SessionStartEvent
@@ -46,8 +47,8 @@ def read(log: Log, config: RumConfig) -> Found | DropReason:
 
 
 def _exception(log: Log, attributes: Attributes, config: RumConfig) -> Part:
-    trace_id = log.record.trace_id or 0
-    details, once = errors.exception(attributes, config, log.origin, trace_id=trace_id, time_ns=log.time_ns)
+    trace = low_bits(log.record.trace_id)
+    details, once = errors.exception(attributes, config, log.origin, trace=trace, time_ns=log.time_ns)
     return Part("exception", log.time_ns, details, once)
 
 
@@ -63,7 +64,7 @@ def _navigation_timing(log: Log, _config: RumConfig) -> Found | DropReason:
     event = navigation.from_log(log.attributes)
     if isinstance(event, DropReason):
         return event
-    known_as = navigation.known_as(text(log.attributes, "url.full", "navigation.url"))
+    known_as = navigation.known_as(navigation.page_key(text(log.attributes, "url.full", "navigation.url")))
     return Found([Part("navigation", log.time_ns, event, known_as=known_as)])
 
 

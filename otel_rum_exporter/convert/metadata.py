@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from otel_rum_exporter.config import UUID_SHAPE, RumConfig
+from otel_rum_exporter.config import UUID_SHAPE, RumConfig, UrlQuery
 from otel_rum_exporter.convert import urls
-from otel_rum_exporter.convert.attributes import MAX_INTEGER, Attributes, flag, or_unset, text
+from otel_rum_exporter.convert.attributes import MAX_INTEGER, MAX_TEXT, Attributes, flag, or_unset, text
 from otel_rum_exporter.convert.conversion import CustomAttributes, Origin
 from otel_rum_exporter.encoding import clip, plain, well_formed
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client
@@ -147,9 +147,10 @@ class CustomAttributeFilter:
     Source: CloudWatch RUM user guide, "Add custom metadata": 10 per event, keys of 128, values of 256 characters.
     """
 
-    def __init__(self, globs: Iterable[str]) -> None:
+    def __init__(self, globs: Iterable[str], url_query: UrlQuery) -> None:
         """Compile the globs; their order decides which attributes stay when there are too many."""
         self._patterns = [re.compile(translate(glob)) for glob in globs]
+        self._url_query = url_query
 
     def select(self, *sources: Attributes) -> CustomAttributes:
         """Return the attributes that are allowed and valid; earlier sources win where names collide."""
@@ -161,8 +162,16 @@ class CustomAttributeFilter:
                 if len(selected) == MAX_CUSTOM_ATTRIBUTES:
                     return selected
                 if isinstance(name, str) and pattern.match(name):
-                    _add(selected, _NOT_IN_KEY.sub("_", name)[:_MAX_KEY], _custom_value(value))
+                    _add(selected, _NOT_IN_KEY.sub("_", name)[:_MAX_KEY], self._value(name, value))
         return selected
+
+    def _value(self, name: str, value: Any) -> str | float | int | bool | None:
+        value = plain(value)
+        if not isinstance(value, str):
+            return _number_or_flag(value)
+        # what is longer is not worth reading
+        value = urls.redact_attribute(name, value, self._url_query) if len(value) <= MAX_TEXT else value
+        return well_formed(value) if len(value) <= MAX_STRING else None
 
 
 def _add(selected: dict[str, Any], key: str, value: Any) -> None:
@@ -172,10 +181,7 @@ def _add(selected: dict[str, Any], key: str, value: Any) -> None:
         selected[key] = value
 
 
-def _custom_value(value: Any) -> str | float | int | bool | None:
-    value = plain(value)
-    if isinstance(value, str):
-        return well_formed(value) if len(value) <= MAX_STRING else None
+def _number_or_flag(value: Any) -> str | float | int | bool | None:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
         return str(value) if value.bit_length() <= MAX_STRING else None
     if isinstance(value, bool | int):

@@ -6,13 +6,15 @@ two items that may arrive apart; they are put together when the batch is built.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, Struct
 
 from otel_rum_exporter.convert.attributes import Attributes, integer, number, text
-from otel_rum_exporter.convert.conversion import Deferred, Facts
+from otel_rum_exporter.convert.conversion import Deferred, Facts, Key
 from otel_rum_exporter.convert.custom import MARKS
+from otel_rum_exporter.convert.ids import digest
+from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.convert.timing import SHARED_NAMES, Marks, between, read_marks, shared_fields
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import NavigationEvent
@@ -45,34 +47,44 @@ class FetchMarks(Struct, frozen=True, gc=False):
     decoded_bytes: int | None
 
 
-class SpanNavigation(Deferred, frozen=True, kw_only=True, gc=False):
+class SpanNavigation(Deferred, frozen=True, kw_only=True, gc=False, tag="navigation"):
     """The event of a `documentLoad` span, which waits for the marks of its `documentFetch`."""
 
     type_: str = NavigationEvent.type_
     load: Mapping[str, int]
-    trace_id: int
-    url: str | None
+    trace: int
+    page: int
 
     def resolve(self, session: Facts) -> NavigationEvent | DropReason:
         """Return the event, unless a `browser.navigation_timing` record told of the same load."""
-        if session.fact(known_as(self.url)) is not None:
+        if session.fact(known_as(self.page)) is not None:
             return DropReason.DUPLICATE
-        return from_spans(self.load, session.fact(("fetch", self.trace_id)))
+        return from_spans(self.load, session.fact(fetch_known_as(self.trace)))
 
 
-def known_as(url: str | None) -> Hashable:
+def page_key(url: str | None) -> int:
+    """Return what stands for a page's URL as a performance entry may have it: without a place in the document."""
+    return digest((url or "").partition("#")[0])
+
+
+def known_as(page: int) -> Key:
     """Return what a page's navigation event is known as in its session."""
-    return ("navigation", _document(url))
+    return ("navigation", page)
 
 
-def span_known_as(url: str | None) -> Hashable:
+def span_known_as(page: int) -> Key:
     """Return what the event of a `documentLoad` span is known as: it gives way to the one of a record."""
-    return ("span navigation", _document(url))
+    return ("span navigation", page)
 
 
-def _document(url: str | None) -> str | None:
-    """Return the URL as a performance entry may have it: without what names a place in the document."""
-    return url and url.partition("#")[0]
+def load_known_as(trace: int) -> Key:
+    """Return what the marks of a trace's `documentLoad` are known as."""
+    return ("load", trace)
+
+
+def fetch_known_as(trace: int) -> Key:
+    """Return what the marks of a trace's `documentFetch` are known as."""
+    return ("fetch", trace)
 
 
 def from_log(attributes: Attributes) -> NavigationEvent | DropReason:
@@ -128,11 +140,8 @@ def time_origin_ns(load: Mapping[str, int], fetch: FetchMarks | None) -> int | N
 
 def span_times(events: Sequence[SpanEventItem]) -> dict[str, int]:
     """Return the marks that a span holds as events. Units: epoch nanoseconds."""
-    return {
-        event.name: event.timestamp
-        for event in events
-        if event.name in MARKS and isinstance(event.timestamp, int) and event.timestamp
-    }
+    times = {event.name: known_ns(event.timestamp) for event in events if event.name in MARKS}
+    return {name: time_ns for name, time_ns in times.items() if time_ns}
 
 
 def fetch_marks(span: SpanItem, attributes: Attributes) -> FetchMarks:

@@ -22,11 +22,12 @@ MAX_PAGE_ID = 256
 def page_view(attributes: Attributes, page_id_format: PageIdFormat) -> PageViewEvent | DropReason:
     """Return the view of the page that `url.full` names: on navigation records it is the destination.
 
-    Errors: INCOMPLETE without a URL that parses.
+    Errors: INCOMPLETE without a URL that parses, UNMAPPED for one that names no page, such as a file's.
     """
-    page = urls.page_id(text(attributes, "url.full"), page_id_format)
+    url = text(attributes, "url.full")
+    page = urls.page_id(url, page_id_format)
     if page is None:
-        return DropReason.INCOMPLETE
+        return DropReason.UNMAPPED if url and urls.split(url) else DropReason.INCOMPLETE
     return PageViewEvent(pageId=clip(well_formed(page), MAX_PAGE_ID))
 
 

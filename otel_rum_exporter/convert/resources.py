@@ -5,15 +5,17 @@ Calls by fetch and XMLHttpRequest are left to `http_event`, and the telemetry's 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import urls
 from otel_rum_exporter.convert.attributes import Attributes, number, or_unset, text
-from otel_rum_exporter.convert.conversion import Deferred, Facts
-from otel_rum_exporter.convert.navigation import span_times, time_origin_ns
+from otel_rum_exporter.convert.conversion import Deferred, Facts, Key
+from otel_rum_exporter.convert.ids import digest, low_bits
+from otel_rum_exporter.convert.navigation import fetch_known_as, load_known_as, span_times, time_origin_ns
+from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.convert.timing import ROUNDED, SHARED_NAMES, read_marks, shared_fields
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import well_formed
@@ -48,7 +50,7 @@ _BY_INITIATOR = {
 _INITIATORS = {"script": "script", "stylesheet": "link", "image": "img", "font": "css", "document": "iframe"}
 
 
-class SpanResource(Deferred, frozen=True, kw_only=True, gc=False):
+class SpanResource(Deferred, frozen=True, kw_only=True, gc=False, tag="resource"):
     """The event of a `resourceFetch` span, which waits to learn when its page's load began, and whether it is a call's.
 
     Calls before the end of the load look the same, but for their own span. Units: epoch nanoseconds.
@@ -56,34 +58,34 @@ class SpanResource(Deferred, frozen=True, kw_only=True, gc=False):
 
     type_: str = ResourceEvent.type_
     event: ResourceEvent
-    url: str
-    trace_id: int
+    url: int
+    trace: int
     start_ns: int
     end_ns: int
 
     def resolve(self, session: Facts) -> ResourceEvent | DropReason:
         """Return the event, unless the URL was called at the same time."""
-        calls = session.fact(call_known_as(self.url)) or ()
+        calls = session.fact(("call", self.url)) or ()
         if any(
             start_ns <= self.end_ns and self.start_ns <= end_ns
             for start_ns, end_ns in zip(calls[::2], calls[1::2], strict=True)
         ):
             return DropReason.DUPLICATE
-        load = session.fact(("load", self.trace_id))
-        origin_ns = time_origin_ns(load, session.fact(("fetch", self.trace_id))) if load else None
+        load = session.fact(load_known_as(self.trace))
+        origin_ns = time_origin_ns(load, session.fact(fetch_known_as(self.trace))) if load else None
         if origin_ns is None or origin_ns > self.start_ns:
             return self.event
         return msgspec.structs.replace(self.event, startTime=(self.start_ns - origin_ns) / 1e6)
 
 
-def known_as(url: str | None, start: float, duration: float) -> Hashable:
+def known_as(url: str | None, start: float, duration: float) -> Key:
     """Return what a resource's event is known as in its session."""
-    return ("resource", url, round(start, 1), round(duration, 1))
+    return ("resource", digest(f"{start:.1f} {duration:.1f} {url or ''}"))
 
 
-def call_known_as(url: str) -> Hashable:
+def call_known_as(url: str) -> Key:
     """Return what the calls of a URL are known as in their session: start, end, start, end ... in epoch nanoseconds."""
-    return ("call", url)
+    return ("call", digest(url))
 
 
 def from_log(attributes: Attributes, config: RumConfig) -> ResourceEvent | DropReason:
@@ -132,8 +134,9 @@ def from_span(span: SpanItem, attributes: Attributes, config: RumConfig) -> Span
     if refused is not None:
         return refused
     times = span_times(span.events)
-    start_ns, end_ns = times.get("fetchStart", span.start_time), times.get("responseEnd", span.end_time)
-    if not url or not start_ns or not end_ns or end_ns < start_ns:
+    start_ns = known_ns(times.get("fetchStart"), span.start_time)
+    end_ns = known_ns(times.get("responseEnd"), span.end_time)
+    if not url or not start_ns or end_ns < start_ns:
         return DropReason.INCOMPLETE
     kind = file_type(url, "")
     event = ResourceEvent(
@@ -142,8 +145,8 @@ def from_span(span: SpanItem, attributes: Attributes, config: RumConfig) -> Span
         fileType=kind,
         targetUrl=well_formed(urls.redact(url, config.url_query)),
     )
-    trace_id = span.context.trace_id if span.context else 0
-    return SpanResource(event=event, url=url, trace_id=trace_id, start_ns=start_ns, end_ns=end_ns)
+    trace = low_bits(span.context.trace_id if span.context else 0)
+    return SpanResource(event=event, url=digest(url), trace=trace, start_ns=start_ns, end_ns=end_ns)
 
 
 def file_type(url: str, initiator: str) -> str:

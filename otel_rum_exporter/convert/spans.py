@@ -26,7 +26,8 @@ from otel_rum_exporter.convert import (
     vitals,
 )
 from otel_rum_exporter.convert.attributes import Attributes, text
-from otel_rum_exporter.convert.conversion import Found, Origin, Part
+from otel_rum_exporter.convert.conversion import Found, Key, Origin, Part
+from otel_rum_exporter.convert.ids import low_bits
 from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import CustomEvent, Details
@@ -46,9 +47,9 @@ class Span(NamedTuple):
     origin: Origin
 
     @property
-    def trace_id(self) -> int:
-        """The id of its trace, 0 without one."""
-        return self.item.context.trace_id if self.item.context else 0
+    def trace(self) -> int:
+        """What stands for its trace in keys, 0 without one."""
+        return low_bits(self.item.context.trace_id if self.item.context else 0)
 
     @property
     def end_ns(self) -> int:
@@ -133,11 +134,11 @@ def _call(span: Span, config: RumConfig) -> Found | DropReason:
     return Found(parts, _call_facts(span)) if parts else DropReason.FILTERED
 
 
-def _call_facts(span: Span) -> Mapping[object, object]:
+def _call_facts(span: Span) -> Mapping[Key, object]:
     url = text(span.attributes, "url.full", "http.url")
     if not url or not span.origin.is_client:
         return {}
-    return {resources.call_known_as(url): (span.item.start_time or 0, span.end_ns)}
+    return {resources.call_known_as(url): (known_ns(span.item.start_time), span.end_ns)}
 
 
 def _document_fetch(span: Span, _config: RumConfig) -> Found | DropReason:
@@ -145,9 +146,9 @@ def _document_fetch(span: Span, _config: RumConfig) -> Found | DropReason:
     parts = []
     if "responseStart" in marks.times_ns:
         answered_ns = marks.times_ns["responseStart"]
-        vital = vitals.from_span("ttfb", answered_ns, marks.times_ns, span.trace_id)
+        vital = vitals.from_span("ttfb", answered_ns, marks.times_ns, span.trace)
         parts.append(Part("ttfb", answered_ns, vital))
-    return Found(parts, {("fetch", span.trace_id): marks})
+    return Found(parts, {navigation.fetch_known_as(span.trace): marks})
 
 
 def _document_load(span: Span, config: RumConfig) -> Found | DropReason:
@@ -155,15 +156,16 @@ def _document_load(span: Span, config: RumConfig) -> Found | DropReason:
     load = navigation.span_times(span.item.events)
     parts = []
     if "loadEventEnd" in load:
-        event = navigation.SpanNavigation(load=load, trace_id=span.trace_id, url=url)
-        parts.append(Part("span", span.end_ns, event, known_as=navigation.span_known_as(url)))
+        page = navigation.page_key(url)
+        event = navigation.SpanNavigation(load=load, trace=span.trace, page=page)
+        parts.append(Part("span", span.end_ns, event, known_as=navigation.span_known_as(page)))
     view = pages.page_view({"url.full": url}, config.page_id_format)
     if not isinstance(view, DropReason):
         parts.append(Part("page", known_ns(span.item.start_time), view))
     if _VITAL_MARK in load:
-        vital = vitals.from_span("fcp", load[_VITAL_MARK], load, span.trace_id)
+        vital = vitals.from_span("fcp", load[_VITAL_MARK], load, span.trace)
         parts.append(Part("fcp", load[_VITAL_MARK], vital))
-    return Found(parts, {("load", span.trace_id): load})
+    return Found(parts, {navigation.load_known_as(span.trace): load})
 
 
 def _resource_fetch(span: Span, config: RumConfig) -> Found | DropReason:
@@ -182,8 +184,8 @@ def _interaction(span: Span, config: RumConfig) -> Found | DropReason:
     view = pages.route_view(span.item.name, config.page_id_format)
     if view is not None:
         parts.append(Part("page", span.end_ns, view))
-    span_id = span.item.context.span_id if span.item.context else 0
-    return Found(parts, {interaction.known_as(span_id): (event.event.event, start_ns, span.end_ns)})
+    span_key = low_bits(span.item.context.span_id if span.item.context else 0)
+    return Found(parts, {interaction.known_as(span_key): (event.event.event, start_ns, span.end_ns)})
 
 
 def _screen(span: Span, _config: RumConfig) -> Found | DropReason:
@@ -199,7 +201,7 @@ def _timing(span: Span, config: RumConfig) -> Found | DropReason:
 
 def _hang(span: Span, config: RumConfig) -> Found | DropReason:
     attributes = mobile.fault(span.item.name, span.attributes)
-    details, once = errors.exception(attributes, config, span.origin, trace_id=span.trace_id, time_ns=span.end_ns)
+    details, once = errors.exception(attributes, config, span.origin, trace=span.trace, time_ns=span.end_ns)
     return Found([Part("span", span.end_ns, details, once)])
 
 
@@ -227,7 +229,7 @@ def _span_event(span: Span, index: int, event: SpanEventItem, config: RumConfig)
             attributes,
             config,
             span.origin,
-            trace_id=span.trace_id,
+            trace=span.trace,
             time_ns=time_ns,
             description=span.item.status.description,
         )

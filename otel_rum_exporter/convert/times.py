@@ -8,4 +8,7 @@ _FIRST_NS, _END_NS = 10**18, 2**63
 
 def known_ns(*times: int | None) -> int:
     """Return the first time that a clock can have told, else 0: one event with another would cost its whole batch."""
-    return next((time_ns for time_ns in times if time_ns and _FIRST_NS <= time_ns < _END_NS), 0)
+    for time_ns in times:
+        if time_ns and _FIRST_NS <= time_ns < _END_NS:
+            return int(time_ns)
+    return 0

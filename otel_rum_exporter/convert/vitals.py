@@ -6,7 +6,7 @@ Source: web-vitals 5 for the names in the attribution, which differ from those o
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,9 +14,10 @@ import msgspec
 from otel_rum_exporter.config import UrlQuery
 from otel_rum_exporter.convert import navigation, resources, urls
 from otel_rum_exporter.convert.attributes import Attributes, is_number, number, text
-from otel_rum_exporter.convert.conversion import Deferred, Facts, Found, Once, Part
+from otel_rum_exporter.convert.conversion import Deferred, Facts, Found, Key, Once, Part
+from otel_rum_exporter.convert.ids import digest
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.encoding import clip, plain
+from otel_rum_exporter.encoding import clip, plain, well_formed
 from otel_rum_exporter.events import (
     CumulativeLayoutShiftAttribution,
     CumulativeLayoutShiftEvent,
@@ -49,18 +50,19 @@ _MAX_BODY = 262_144  # characters; the body repeats performance entries
 _MAX_TEXT = 1024  # characters of a selector or URL
 
 
-class LinkedPaint(Deferred, frozen=True, kw_only=True, gc=False):
+class LinkedPaint(Deferred, frozen=True, kw_only=True, gc=False, tag="paint"):
     """LCP, whose attribution names the events of its page's load and of its image, once these are known."""
 
     type_: str = LargestContentfulPaintEvent.type_
     event: LargestContentfulPaintEvent
-    page: str | None
-    resource: Hashable
+    page: int
+    resource: Key | None
 
     def resolve(self, session: Facts) -> LargestContentfulPaintEvent:
         """Return the event with the ids that are known."""
         load = session.fact(navigation.known_as(self.page)) or session.fact(navigation.span_known_as(self.page))
-        ids = {"navigationEntry": load, "lcpResourceEntry": session.fact(self.resource)}
+        image = None if self.resource is None else session.fact(self.resource)
+        ids = {"navigationEntry": load, "lcpResourceEntry": image}
         known = {name: event_id for name, event_id in ids.items() if event_id is not None}
         attribution = self.event.attribution
         if attribution is msgspec.UNSET or not known:
@@ -68,7 +70,7 @@ class LinkedPaint(Deferred, frozen=True, kw_only=True, gc=False):
         return msgspec.structs.replace(self.event, attribution=msgspec.structs.replace(attribution, **known))
 
 
-class SpanVital(Deferred, frozen=True, kw_only=True, gc=False):
+class SpanVital(Deferred, frozen=True, kw_only=True, gc=False, tag="vital"):
     """A paint or first byte that `documentLoad` or `documentFetch` tells of, for want of a web vital.
 
     Units:  `at_ns` is in epoch nanoseconds.
@@ -77,13 +79,13 @@ class SpanVital(Deferred, frozen=True, kw_only=True, gc=False):
     name: str
     at_ns: int
     load: Mapping[str, int]
-    trace_id: int
+    trace: int
 
     def resolve(self, session: Facts) -> Details | DropReason:
         """Return the event, unless the session reports this web vital itself."""
-        if session.fact(("vital", self.name)) is not None:
+        if session.fact(_known_as(self.name)) is not None:
             return DropReason.DUPLICATE
-        origin_ns = navigation.time_origin_ns(self.load, session.fact(("fetch", self.trace_id)))
+        origin_ns = navigation.time_origin_ns(self.load, session.fact(navigation.fetch_known_as(self.trace)))
         # a mark at the origin itself was 0: it did not happen
         if origin_ns is None or self.at_ns <= origin_ns:
             return DropReason.INCOMPLETE
@@ -100,14 +102,19 @@ def from_log(
     event = web_vital(attributes, body, url_query)
     if isinstance(event, DropReason):
         return event
-    name = text(_fields(attributes, body), "name")
+    name = text(_fields(attributes, body), "name") or ""
     details = _linked(event, body) if isinstance(event, LargestContentfulPaintEvent) else event
-    return Found([Part("vital", time_ns, details, once(attributes, body, reported_ns))], {("vital", name): True})
+    return Found([Part("vital", time_ns, details, once(attributes, body, reported_ns))], {_known_as(name): True})
 
 
-def from_span(name: str, at_ns: int, load: Mapping[str, int], trace_id: int) -> SpanVital:
+def from_span(name: str, at_ns: int, load: Mapping[str, int], trace: int) -> SpanVital:
     """Return the vital that a mark of a page's load stands for."""
-    return SpanVital(type_=_VITALS[name][0].type_, name=name, at_ns=at_ns, load=load, trace_id=trace_id)
+    return SpanVital(type_=_VITALS[name][0].type_, name=name, at_ns=at_ns, load=load, trace=trace)
+
+
+def _known_as(name: str) -> Key:
+    """Return what it is known as that the session reports a web vital itself."""
+    return ("vital", digest(name))
 
 
 def web_vital(attributes: Attributes, body: Any, url_query: UrlQuery) -> Details | DropReason:
@@ -127,7 +134,9 @@ def once(attributes: Attributes, body: Any, reported_ns: int) -> Once | None:
     """Return what makes two reports the same metric of a page: its id."""
     fields = _fields(attributes, body)
     name, metric_id = text(fields, "name"), text(fields, "id")
-    return Once(("vital", name, metric_id), None, name in _GROWING, reported_ns) if metric_id else None
+    if not metric_id:
+        return None
+    return Once(("vital", digest(f"{name} {metric_id}")), None, name in _GROWING, reported_ns)
 
 
 def _fields(attributes: Attributes, body: Any) -> Mapping[str, Any]:
@@ -163,7 +172,9 @@ def _linked(event: LargestContentfulPaintEvent, body: Any) -> LargestContentfulP
         start, duration = number(image, "startTime"), number(image, "duration")
         if start is not None and duration is not None:
             resource = resources.known_as(text(image, "name"), start, duration)
-    return LinkedPaint(event=event, page=url, resource=resource) if url or resource else event
+    if not url and resource is None:
+        return event
+    return LinkedPaint(event=event, page=navigation.page_key(url), resource=resource)
 
 
 def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any], url_query: UrlQuery) -> Any:
@@ -174,10 +185,15 @@ def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any], ur
         if field.name in _NOT_COPIED or not (is_number(value) or isinstance(value, str)):
             continue
         try:
-            value = urls.redact_text(clip(value, _MAX_TEXT), url_query) if isinstance(value, str) else value
+            value = _shown(field.name, value, url_query) if isinstance(value, str) else value
             attribution[field.name] = msgspec.convert(value, field.type)
         except msgspec.ValidationError:
             continue
     if any(field.required and field.name not in attribution for field in msgspec.structs.fields(attribution_type)):
         return msgspec.UNSET
     return attribution_type(**attribution)
+
+
+def _shown(name: str, value: str, url_query: UrlQuery) -> str:
+    value = well_formed(clip(value, _MAX_TEXT))
+    return urls.redact(value, url_query) if name == "url" else urls.redact_text(value, url_query)

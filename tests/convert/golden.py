@@ -12,6 +12,7 @@ from pathlib import Path
 from straight_line import StraightLine, configured, readable
 
 from otel_rum_exporter import otlp
+from otel_rum_exporter.convert import Converter, LogEventIds
 
 FOLDER = Path(__file__).parent / "golden"
 CAPTURED = FOLDER / "captures"
@@ -27,16 +28,25 @@ def cases(path):
     return json.loads(path.read_text())["cases"]
 
 
-def raw_outcome(case):
+def converted(case, exports=None):
+    """Each item of a case, with what it is converted to: a Conversion or a DropReason."""
+    converter = Converter(configured(**case.get("options", {})))
+    for export in case["exports"] if exports is None else exports:
+        ids = LogEventIds()
+        for item in otlp.items(json.dumps(export)):
+            yield item, converter.log(item, ids) if isinstance(item, otlp.Log) else converter.span(item)
+
+
+def raw_outcome(case, **line_options):
     """The requests of a case as they are sent, and the line they went through."""
-    line = StraightLine(configured(**case.get("options", {})))
+    line = StraightLine(configured(**case.get("options", {})), **line_options)
     for export in case["exports"]:
         line.put(otlp.items(json.dumps(export)))
     return line.requests(), line
 
 
-def outcome(case):
-    requests, line = raw_outcome(case)
+def outcome(case, **line_options):
+    requests, line = raw_outcome(case, **line_options)
     return told(requests, line)
 
 

@@ -26,12 +26,14 @@ def configured(**options):
 class StraightLine:
     """Admits items as the pipeline does, at one moment, and builds what is due."""
 
-    def __init__(self, config=None, *, session_metadata=True):
+    def __init__(self, config=None, *, session_metadata=True, waiting=None):
+        """`waiting` is what becomes of a draft while it waits."""
         self._config = config or configured()
         self._converter = Converter(self._config)
         self.sessions = Sessions(self._config, ProcessSession(PROCESS_SESSION))
         self._batches = Batches(self._config.max_events, self._config.max_bytes, linger_s=0)
         self._session_metadata = session_metadata
+        self._waiting = waiting or (lambda draft: draft)
         self.items_dropped = Counter()
         self.events_dropped = Counter()
 
@@ -45,7 +47,8 @@ class StraightLine:
             if isinstance(converted, DropReason):
                 self.items_dropped[str(converted)] += 1
                 continue
-            for keyed in converted:
+            for admitted in converted:
+                keyed = admitted._replace(draft=self._waiting(admitted.draft))
                 if self._batches.add(keyed, 0.0, 0) is not None:
                     self.events_dropped["duplicate"] += 1
 
