@@ -50,3 +50,15 @@ class Shop:
         unfinished = path.with_suffix(".part")  # so that nobody reads half of it
         unfinished.write_text(json.dumps(document))
         unfinished.replace(path)
+
+
+shop = None  # of a process that forks
+
+
+def sell_in_child(number):
+    """What a child of multiprocessing does: with the shop that it inherited, or with its own."""
+    of_child = shop or Shop(flush_interval=600_000)
+    for event in range(50):
+        of_child.sell(f"of child {number}, {event}")
+    assert of_child.flush()
+    of_child.report()

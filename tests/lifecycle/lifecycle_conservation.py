@@ -36,6 +36,13 @@ class Conservation:
         """Return the names of the spans that arrived as custom events."""
         return sorted(event["details"]["name"] for event in self.rum.events("otel.span"))
 
+    def begin_anew(self):
+        """Forget what was reported and what arrived, for another run of the same."""
+        for path in self.folder.glob("*.json"):
+            path.unlink()
+        self.rum.reset()
+        self.is_unreported = True
+
     def check(self):
         reports = self.reports()
         own = [exporter.stats() for exporter in self.exporters]
