@@ -1,0 +1,329 @@
+"""The durable queue: events wait on disk until they are delivered, and what the service refuses is kept for people.
+
+    append --> waiting --lease--> leased --done--> gone
+                  ^                 |
+                  +-----release-----+      both: --forget, bury--> gone, dead letter; dead letters: --requeue--> waiting
+
+Rows are leased, never deleted and written anew: whatever instant a process is killed at, each of them is there once.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from otel_rum_exporter import spool_rows
+from otel_rum_exporter.dead_letters import Burial, DeadLetter, DeadLetters
+from otel_rum_exporter.group_commit import GroupCommit
+from otel_rum_exporter.spool_database import (
+    Database,
+    SpoolCorruptError,
+    SpoolError,
+    SpoolFull,
+    Transaction,
+    files_of,
+    seal,
+    suspicion_of,
+)
+from otel_rum_exporter.spool_lock import FileLock
+from otel_rum_exporter.spool_rows import NewRow, Row
+
+__all__ = [
+    "Burial",
+    "DeadLetter",
+    "Lease",
+    "NewRow",
+    "Row",
+    "Spool",
+    "SpoolCorruptError",
+    "SpoolError",
+    "SpoolFull",
+    "SpoolOptions",
+]
+
+_AT_ONCE = 500  # rows in a transaction that deletes many, so that it needs little of the disk
+_LEASE_OVERHEAD_BYTES = 64
+_COLUMNS = ", ".join(f"events.{name}" for name in spool_rows.COLUMNS.split(", "))
+_LOAD = (
+    f"SELECT {_COLUMNS} FROM events WHERE id > ?"  # noqa: S608 - our own columns
+    " AND NOT EXISTS (SELECT 1 FROM members WHERE event_id = id) ORDER BY id LIMIT ?"
+)
+_EXPIRED = (
+    "SELECT id FROM events WHERE admitted_ms < ? AND NOT EXISTS (SELECT 1 FROM members WHERE event_id = id) LIMIT ?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOptions:
+    """How a spool is kept.
+
+    Attributes:
+        max_bytes: What waiting events and the bodies of leases may take; dead letters have a bound of their own.
+        reserve_bytes: Disk space that is left free: without any, SQLite could not even delete.
+        fsync: Whether each commit survives a power loss. Without, it survives the end of the process only.
+        wall: Epoch seconds.
+    """
+
+    max_bytes: int = 512 * 1024 * 1024
+    reserve_bytes: int = 64 * 1024 * 1024
+    fsync: bool = False
+    wall: Callable[[], float] = time.time
+
+
+class Lease(NamedTuple):
+    """A request that a previous owner of the file made and may have sent; `admitted_ms` is of its oldest row."""
+
+    id: int
+    batch_id: str
+    body: bytes
+    rows: tuple[int, ...]
+    admitted_ms: int
+
+
+class Spool:
+    """The queue in one file.
+
+    Shape:  each row is in one place at any time: waiting, leased, a dead letter, or gone for a reason that the caller
+            knows. A changing call is one transaction; those that delete by age or move all dead letters are several.
+    Errors: `SpoolFull` where there is no room, `SpoolError` where the file cannot be used: damaged, closed, inherited.
+    """
+
+    def __init__(self, path: Path, options: SpoolOptions, lock: FileLock | None = None) -> None:
+        """Open or create a file.
+
+        Args:
+            path: The file.
+            options: How to keep it.
+            lock: What makes this its owner; None is for looking at a file beside its owner.
+        """
+        self._options = options
+        self._lock = lock
+        self._database = Database(path, fsync=options.fsync)
+        self._letters = DeadLetters(self._database, options.wall)
+        self._commits = GroupCommit(self._commit)
+        self._first_own_lease = self._last("leases") + 1
+        if lock:
+            self._dissolve_useless_leases()
+
+    # numbers
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
+    @property
+    def events(self) -> int:
+        """How many rows wait or are leased."""
+        return self._database.numbers.events
+
+    @property
+    def size_bytes(self) -> int:
+        """What they and their leases take."""
+        return self._database.numbers.size_bytes
+
+    @property
+    def oldest_ms(self) -> int | None:
+        """When the oldest of them was admitted."""
+        return self._database.numbers.oldest_ms
+
+    @property
+    def dead_letters(self) -> int:
+        """How many dead letters there are."""
+        return self._database.numbers.dead_letters
+
+    @property
+    def dead_letters_evicted(self) -> int:
+        """How many dead letters made room for others or became too old since the file was opened."""
+        return self._letters.evicted
+
+    def last_id(self) -> int:
+        """Return the highest id that a row ever had; 0 for none."""
+        return self._last("events")
+
+    # rows
+
+    def append(self, rows: Sequence[NewRow]) -> list[int]:
+        """Keep rows. Returns their ids once they are committed; calls from several threads share commits.
+
+        Raises:
+            SpoolFull: No row was kept.
+        """
+        self._database.check_process()
+        return self._commits.submit(rows) if rows else []
+
+    def load(self, after: int, limit: int) -> list[Row]:
+        """Return waiting rows with an id over `after`, in order."""
+        with self._database.reading() as connection:
+            return [spool_rows.row_of(values) for values in connection.execute(_LOAD, (after, limit))]
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Take out rows that are dropped for a reason."""
+        with self._database.writing() as write:
+            spool_rows.remove(write, rows)
+
+    def expire(self, before_ms: int) -> int:
+        """Take out waiting rows that were admitted before. Returns how many. Dead letters that are too old go, too."""
+        self._letters.evict()
+        expired = 0
+        while number := self._remove_some(_EXPIRED, before_ms, _AT_ONCE):
+            expired += number
+        return expired
+
+    def clear(self) -> int:
+        """Take out all rows, waiting or leased. Returns how many."""
+        cleared = 0
+        while number := self._remove_some("SELECT id FROM events LIMIT ?", _AT_ONCE):
+            cleared += number
+        return cleared
+
+    # leases
+
+    def lease(self, batch_id: str, body: bytes, rows: Sequence[int]) -> int:
+        """Bind waiting rows to a request that is about to be sent. Returns the lease.
+
+        Where the disk reserve is reached the body is not kept, and the lease ends with its owner.
+        """
+        with self._database.writing() as write:
+            return self._lease(write, batch_id, body, rows)
+
+    def leases(self, after: int = 0, limit: int = -1) -> list[Lease]:
+        """Return the leases that previous owners left, with an id over `after`, in order; -1 is no limit."""
+        query = "SELECT id, batch_id, body, seal FROM leases WHERE id > ? AND id < ? ORDER BY id LIMIT ?"
+        with self._database.writing() as read:  # a transaction, so that bodies and rows belong together
+            found = read.all(query, after, self._first_own_lease, limit)
+            return [_lease_of(read, *values) for values in found]
+
+    def split(self, lease: int, parts: Sequence[tuple[str, bytes, Sequence[int]]]) -> list[int]:
+        """Put several leases in one's place: batch id, body and rows of each. Rows that are in none wait again."""
+        with self._database.writing() as write:
+            spool_rows.end_lease(write, lease)
+            return [self._lease(write, *part) for part in parts]
+
+    def done(self, leases: Sequence[int]) -> None:
+        """Take out leases whose requests were delivered, with their rows."""
+        with self._database.writing() as write:
+            for lease in leases:
+                spool_rows.remove(write, spool_rows.members_of(write, lease))
+                spool_rows.end_lease(write, lease)
+
+    def release(self, lease: int) -> None:
+        """End a lease; its rows wait again."""
+        with self._database.writing() as write:
+            spool_rows.end_lease(write, lease)
+
+    # dead letters
+
+    def bury(self, burials: Sequence[Burial]) -> None:
+        """Make rows dead letters, in one transaction; their leases lose them."""
+        self._letters.bury(burials)
+
+    def letters(self, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """Return dead letters with an id over `after`, in order."""
+        return self._letters.listed(after, limit)
+
+    def requeue(self, ids: Sequence[int] | None) -> int:
+        """Let dead letters wait again as new rows, all for None. Returns how many; fewer than asked if the disk is full."""
+        return self._letters.requeue(ids)
+
+    def purge(self, ids: Sequence[int] | None) -> int:
+        """Delete dead letters, all for None. Returns how many."""
+        return self._letters.purge(ids)
+
+    # end
+
+    def close(self) -> None:
+        """Close the file and let others have it; one that holds nothing is removed. In a forked child: `abandon`."""
+        if not self._database.is_open:
+            self.abandon()
+            return
+        is_empty = self._lock is not None and self._is_empty()
+        self._database.close()
+        lock, self._lock = self._lock, None
+        if lock and is_empty:
+            # before the lock's own file: whoever takes the lock finds no database
+            for file in (*reversed(files_of(self.path)), suspicion_of(self.path)):
+                file.unlink(missing_ok=True)
+            lock.remove()
+        elif lock:
+            lock.release()
+
+    def abandon(self) -> None:
+        """Leave the file to the parent after a fork: the connection is not touched, the inherited lock let go."""
+        self._database.abandon()
+        lock, self._lock = self._lock, None
+        if lock:
+            lock.release()
+
+    # inside
+
+    def _commit(self, groups: Sequence[Sequence[NewRow]]) -> list[list[int] | Exception]:
+        try:
+            with self._database.writing() as write:
+                return [self._admit(write, rows) for rows in groups]
+        except (SpoolError, SpoolFull) as error:
+            # to each thread an exception of its own, since raising one writes into it
+            return [type(error)(*error.args) for _ in groups]
+
+    def _admit(self, write: Transaction, rows: Sequence[NewRow]) -> list[int] | Exception:
+        size = sum(map(spool_rows.size_of, rows))
+        if write.size_bytes + size > self._options.max_bytes:
+            return SpoolFull(f"{self.path} holds {write.size_bytes} bytes, of {self._options.max_bytes} at most")
+        if not self._leaves_reserve(size):
+            return SpoolFull(f"the disk of {self.path} has fewer than {self._options.reserve_bytes} bytes free")
+        return spool_rows.add(write, rows)
+
+    def _leaves_reserve(self, size: int) -> bool:
+        # twice: in the write-ahead log and, from the next checkpoint on, in the database
+        return shutil.disk_usage(self.path.parent).free - 2 * size >= self._options.reserve_bytes
+
+    def _lease(self, write: Transaction, batch_id: str, body: bytes, rows: Sequence[int]) -> int:
+        kept = body if self._leaves_reserve(len(body)) else None
+        size = _LEASE_OVERHEAD_BYTES + len(kept or b"")
+        lease = write.run(
+            "INSERT INTO leases (batch_id, size, seal, body) VALUES (?, ?, ?, ?)", batch_id, size, seal(body), kept
+        )
+        # not of rows that are gone meanwhile
+        write.run_many(
+            "INSERT INTO members (event_id, lease) SELECT id, ? FROM events WHERE id = ?",
+            [(lease, row) for row in rows],
+        )
+        write.size_bytes += size
+        return lease
+
+    def _dissolve_useless_leases(self) -> None:
+        with self._database.writing() as write:
+            query = (
+                "SELECT id FROM leases WHERE body IS NULL OR NOT EXISTS (SELECT 1 FROM members WHERE lease = leases.id)"
+            )
+            for (lease,) in write.all(query):
+                spool_rows.end_lease(write, lease)
+
+    def _remove_some(self, query: str, *values: int) -> int:
+        with self._database.writing() as write:
+            return spool_rows.remove(write, [number for (number,) in write.all(query, *values)])
+
+    def _last(self, table: str) -> int:
+        with self._database.reading() as connection:
+            query = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?"
+            (last,) = connection.execute(query, (table,)).fetchone()
+        return int(last)
+
+    def _is_empty(self) -> bool:
+        try:
+            with self._database.writing() as read:
+                return not read.events and not read.dead_letters
+        except (SpoolError, SpoolFull):
+            return False
+
+
+def _lease_of(read: Transaction, lease: int, batch_id: str, body: bytes, written: int) -> Lease:
+    if seal(body) != written:
+        raise SpoolCorruptError(f"lease {lease} is damaged")
+    query = "SELECT event_id, admitted_ms FROM members JOIN events ON id = event_id WHERE lease = ? ORDER BY event_id"
+    rows = read.all(query, lease)
+    return Lease(lease, batch_id, body, tuple(row for row, _ in rows), min(admitted_ms for _, admitted_ms in rows))

@@ -1,0 +1,99 @@
+"""The events of a spool as rows: added, read, and taken out with all that refers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from otel_rum_exporter.spool_database import SpoolCorruptError, Transaction, chunks, seal
+
+COLUMNS = "id, session, key, event, admitted_ms, seal"
+"""What `row_of` takes."""
+
+_OVERHEAD_BYTES = 64  # of a row and its entry in the index
+
+
+class NewRow(NamedTuple):
+    """An event to keep; `key` and `event` are for the caller to understand. Units: epoch milliseconds."""
+
+    session: str
+    key: bytes
+    event: bytes
+    admitted_ms: int
+
+
+class Row(NamedTuple):
+    """An event that is kept. Ids grow, and are never used again."""
+
+    id: int
+    session: str
+    key: bytes
+    event: bytes
+    admitted_ms: int
+
+
+def size_of(row: NewRow) -> int:
+    """Return what a row counts against the size bound. Units: bytes."""
+    return _OVERHEAD_BYTES + len(row.session) + len(row.key) + len(row.event)
+
+
+def row_of(values: Sequence[Any]) -> Row:
+    """Return a row from its columns.
+
+    Raises:
+        SpoolCorruptError: They are not what was written.
+    """
+    *fields, written = values
+    row = Row(*fields)
+    if seal(row.session, row.key, row.event) != written:
+        raise SpoolCorruptError(f"event {row.id} is damaged")
+    return row
+
+
+def add(write: Transaction, rows: Sequence[NewRow]) -> list[int]:
+    """Add rows. Returns their ids, in order."""
+    (last,) = write.one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+    sizes = [size_of(row) for row in rows]
+    write.run_many(
+        "INSERT INTO events (id, session, admitted_ms, size, seal, key, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (number, session, admitted_ms, size, seal(session, key, event), key, event)
+            for number, size, (session, key, event, admitted_ms) in zip(
+                range(last + 1, 2**63), sizes, rows, strict=False
+            )
+        ),
+    )
+    write.events += len(rows)
+    write.size_bytes += sum(sizes)
+    return list(range(last + 1, last + 1 + len(rows)))
+
+
+def remove(write: Transaction, ids: Iterable[int]) -> int:
+    """Take rows out, of their leases, too; a lease that loses its last row goes. Returns how many there were."""
+    removed = 0
+    for marks, some in chunks(ids):
+        # S608 here and below: the text that is put in consists of question marks
+        number, size = write.one(f"SELECT count(*), coalesce(sum(size), 0) FROM events WHERE id IN ({marks})", *some)  # noqa: S608
+        leases = write.all(f"SELECT DISTINCT lease FROM members WHERE event_id IN ({marks})", *some)  # noqa: S608
+        write.run(f"DELETE FROM members WHERE event_id IN ({marks})", *some)  # noqa: S608
+        write.run(f"DELETE FROM events WHERE id IN ({marks})", *some)  # noqa: S608
+        for (lease,) in leases:
+            if not write.one("SELECT EXISTS (SELECT 1 FROM members WHERE lease = ?)", lease)[0]:
+                end_lease(write, lease)
+        write.events -= number
+        write.size_bytes -= size
+        removed += number
+    return removed
+
+
+def members_of(write: Transaction, lease: int) -> list[int]:
+    """Return the ids of a lease's rows, in order."""
+    return [each for (each,) in write.all("SELECT event_id FROM members WHERE lease = ? ORDER BY event_id", lease)]
+
+
+def end_lease(write: Transaction, lease: int) -> None:
+    """Take a lease away; its rows, where there are any, wait again."""
+    for (size,) in write.all("SELECT size FROM leases WHERE id = ?", lease):
+        write.size_bytes -= size
+    write.run("DELETE FROM members WHERE lease = ?", lease)
+    write.run("DELETE FROM leases WHERE id = ?", lease)
