@@ -15,11 +15,12 @@ from msgspec import UNSET
 
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.convert.conversion import CustomAttributes, Deferred, Draft
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode, shrink, utf8_bytes, wire_bytes
 from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, Batch, Details, Page, PageViewEvent, RumEvent
-from otel_rum_exporter.session import START, BatchKey, SessionView
+from otel_rum_exporter.session import START, BatchKey
 from otel_rum_exporter.timeline import Place
 
 NO_DOMAIN = "localhost"
@@ -45,7 +46,7 @@ class Assembled(NamedTuple):
 
 
 def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, session_metadata: bool) -> Assembled:
-    """Build the batch of events with the same key.
+    """Build the batch of events with the same key, and of one user: a session in which another logs in is two batches.
 
     Args:
         queued: The events, at least one.
@@ -54,25 +55,27 @@ def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, s
         session_metadata: Whether the service's model knows SessionMetadata; else each event carries all of it.
 
     Errors: TOO_LARGE for an event that does not fit with its metadata, DUPLICATE for a view of the page that the user
-            is on already and for what other items told of, LIMITED, INCOMPLETE. Events beyond `max_bytes` are left for
-            the next batch.
+            is on already and for what other items told of, LIMITED, INCOMPLETE. Events beyond `max_bytes`, and those
+            of other users than the first's, are left for the next batch.
     """
     key = queued[0].key
+    start_ns = min(each.draft.time_ns for each in queued) if session.begun_ns is None else session.begun_ns
+    in_order = sorted(queued, key=_order)
+    users = [each.user_id or session.user_at(_time_ns(each.draft, start_ns)) for each in in_order]
     domain = config.domain or session.domain or _first_domain(queued)
     shared = _shared_metadata(key, session, config, domain or NO_DOMAIN)
     batch = Batch(
         batch_id=str(uuid4()),
         monitor=key.monitor,
         session_id=key.session_id,
-        user_id=key.user_id,
+        user_id=users[0],
         session_metadata=encode(shared) if session_metadata else None,
         events=(),
     )
     room = config.max_bytes - len(msgspec.json.encode(batch.request()))
-    start_ns = min(each.draft.time_ns for each in queued) if session.begun_ns is None else session.begun_ns
     writer = _Writer(session, config, shared, start_ns, room, session_metadata=session_metadata)
-    for each in sorted(queued, key=_order):
-        writer.write(each)
+    for each, user_id in zip(in_order, users, strict=True):
+        writer.write(each, is_wanted=user_id == users[0])
     full = msgspec.structs.replace(batch, events=tuple(writer.events)) if writer.events else None
     return Assembled(full, writer.dropped, writer.left, domain is None, writer.counted)
 
@@ -101,9 +104,10 @@ class _Writer:
         self._image_limit = config.resource_image_limit
         self._in_event = {} if session_metadata else shared
         self._room = room
+        self._is_full = False
 
-    def write(self, queued: Queued) -> None:
-        if self.left:
+    def write(self, queued: Queued, *, is_wanted: bool = True) -> None:
+        if self._is_full or not is_wanted:
             self.left.append(queued)
             return
         draft = queued.draft
@@ -118,6 +122,7 @@ class _Writer:
         self._room -= wire_bytes(event.details) + wire_bytes(event.metadata) + len(event.type) + _EVENT_BYTES
         # one event alone always fits: it has at most 6,144 bytes
         if self._room < 0 and self.events:
+            self._is_full = True
             self.left.append(queued)
             return
         self.events.append(event)
@@ -129,7 +134,7 @@ class _Writer:
         if isinstance(draft.details, PageViewEvent):
             return self._page_view(draft.time_ns, draft.details)
         # a session begins before anything else in it
-        place = self._session.place_at(self._start_ns if draft.type == START else draft.time_ns)
+        place = self._session.place_at(_time_ns(draft, self._start_ns))
         details = draft.details.resolve(self._session) if isinstance(draft.details, Deferred) else draft.details
         return place, details
 
@@ -140,7 +145,6 @@ class _Writer:
         return self._image_limit if draft.is_limited else 1
 
     def _event(self, draft: Draft, place: Place | None, details: str | Details) -> RumEvent | DropReason:
-        time_ns = self._start_ns if draft.type == START else draft.time_ns
         content = details if isinstance(details, str) else encode(details)
         metadata = encode(self._metadata(draft, draft.attributes, place))
         fitting = _fitting(content, metadata)
@@ -149,7 +153,7 @@ class _Writer:
             fitting = _fitting(content, metadata)
         if fitting is None:
             return DropReason.TOO_LARGE
-        timestamp = round(time_ns / 1e6) / 1e3
+        timestamp = round(_time_ns(draft, self._start_ns) / 1e6) / 1e3
         return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=fitting, metadata=metadata)
 
     def _page_view(self, time_ns: int, view: PageViewEvent) -> tuple[Place | None, PageViewEvent | DropReason]:
@@ -172,6 +176,11 @@ class _Writer:
         page = _page(own, place)
         metadata.update(msgspec.to_builtins(page))
         return metadata
+
+
+def _time_ns(draft: Draft, start_ns: int) -> int:
+    """Return an event's time: a session's start is when its first item was."""
+    return start_ns if draft.type == START else draft.time_ns
 
 
 def _fitting(content: str, metadata: str) -> str | None:
@@ -208,7 +217,11 @@ def _counted(draft: Draft, place: Place | None) -> Hashable | None:
     if draft.is_limited:
         return ("limited", place and place.interaction)
     is_view = isinstance(draft.details, PageViewEvent)
-    return ("view", place.interaction, place.visit.page_id) if is_view and place else None
+    if not is_view or place is None:
+        return None
+    # what came too late for a number is known by its time
+    number = ("late", place.visit.time_ns) if place.interaction is None else place.interaction
+    return ("view", number, place.visit.page_id)
 
 
 def _page(own: Page, place: Place | None) -> Page:
@@ -225,7 +238,9 @@ def _page(own: Page, place: Place | None) -> Page:
 
 def _view(view: PageViewEvent, place: Place) -> PageViewEvent:
     """Return the view with its place among the session's pages. Source: aws-rum-web 3.2, PageManager."""
-    number, parent = place.interaction or 0, place.parent
+    number, parent = place.interaction, place.parent
+    if number is None:
+        return PageViewEvent(pageId=view.pageId)
     if parent is None:
         return PageViewEvent(pageId=view.pageId, interaction=number, pageInteractionId=f"{view.pageId}-{number}")
     return PageViewEvent(

@@ -12,6 +12,7 @@ from itertools import count
 
 from msgspec import Struct, field
 
+from otel_rum_exporter.context import is_near
 from otel_rum_exporter.convert.conversion import Draft
 from otel_rum_exporter.encoding import wire_bytes
 from otel_rum_exporter.session import BatchKey, Keyed
@@ -21,17 +22,25 @@ _UNRESOLVED_BYTES = 1024  # of details that the session completes
 _ENVELOPE_BYTES = 320
 """An event's part of a request besides its details: id, timestamp, type, page fields."""
 
+SETTLE_S = 2.0
+"""How long events wait for other items of their session that say on which page and whose they were."""
+
 _FEW = 64  # void entries that are not worth looking for
 
 
 class Queued(Struct, gc=False, eq=False):
-    """An event on its way. Units: `admitted_at` is in seconds of the pipeline's clock, `size` in bytes."""
+    """An event on its way.
+
+    `user_id` is None where the item names no user. Units: `admitted_at` is in seconds of the pipeline's clock, `size` in
+    bytes.
+    """
 
     key: BatchKey
     draft: Draft
     admitted_at: float
     epoch: int
     size: int
+    user_id: str | None = None
 
 
 class _Buffer(Struct):
@@ -47,30 +56,42 @@ class Batches:
     Units:  max_bytes and size count bytes of the request body, times are seconds of the caller's clock.
     """
 
-    def __init__(self, max_events: int, max_bytes: int, linger_s: float) -> None:
-        """Begin empty. `linger_s` is how long an event waits for others."""
+    def __init__(self, max_events: int, max_bytes: int, linger_s: float, settle_s: float = 0.0) -> None:
+        """Begin empty.
+
+        Args:
+            max_events: Events of a batch.
+            max_bytes: Bytes of a batch.
+            linger_s: How long an event waits for others.
+            settle_s: How long it waits even if they are enough, unless a flush asks.
+        """
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._linger_s = linger_s
+        self._settle_s = min(settle_s, linger_s)
         self._buffers: dict[BatchKey, _Buffer] = {}
         self._schedule: list[tuple[float, int, BatchKey]] = []
         self._ages: list[tuple[float, int, BatchKey]] = []
         self._tickets = count()
         self._busy: dict[str, set[BatchKey]] = {}  # the sessions that are out, each with its keys that came due since
-        self._latest: dict[tuple[str, Hashable], Queued] = {}
+        self._reported: dict[tuple[str, Hashable], Queued] = {}  # what may be replaced
         self._flushed_epoch = -1
         self.count = 0
         self.size = 0
 
     def add(self, keyed: Keyed, now: float, epoch: int) -> Queued | None:
-        """Take an event. Returns the event it replaces, if that is the same metric's and still waits."""
-        queued = Queued(keyed.key, keyed.draft, now, epoch, size_of(keyed.draft))
+        """Take an event. Returns the one that it replaces, of the same report; itself, if that is out already."""
+        queued = Queued(keyed.key, keyed.draft, now, epoch, size_of(keyed.draft), keyed.user_id)
         replaced = self._replace(queued)
+        if keyed.is_earlier and replaced is None:
+            return queued
         buffer = self._buffers.setdefault(queued.key, _Buffer())
         buffer.events.append(queued)
         buffer.size += queued.size
         self.count += 1
         self.size += queued.size
+        if queued.draft.once:
+            self._reported[queued.key.session_id, queued.draft.once.key] = queued
         if len(buffer.events) == 1 or self._is_full(buffer):
             self._reschedule(queued.key, buffer)
         return replaced
@@ -91,7 +112,7 @@ class Batches:
                 self._busy[key.session_id].add(key)
                 continue
             self._busy[key.session_id] = set()
-            return self._take(key)
+            return self._take(key, now)
         return None
 
     def release(self, session_id: str) -> None:
@@ -121,7 +142,13 @@ class Batches:
     def drop_oldest(self) -> Queued | None:
         """Take out the event that waits longest, to make room."""
         self._drop_void()
-        return self._take(self._ages[0][2], 1)[0] if self._ages else None
+        if not self._ages:
+            return None
+        key = self._ages[0][2]
+        buffer = self._buffers[key]
+        oldest = self._forget(buffer)
+        self._reschedule(key, buffer)
+        return oldest
 
     def drain(self) -> list[Queued]:
         """Take out everything."""
@@ -129,60 +156,68 @@ class Batches:
         self._buffers.clear()
         self._schedule.clear()
         self._ages.clear()
-        self._latest.clear()
+        self._reported.clear()
         self.count = self.size = 0
         return events
 
-    def _take(self, key: BatchKey, limit: int | None = None) -> list[Queued]:
+    def _take(self, key: BatchKey, now: float) -> list[Queued]:
         buffer = self._buffers[key]
         taken: list[Queued] = []
         room = self._max_bytes
-        while buffer.events and len(taken) < (limit or self._max_events):
+        while buffer.events and len(taken) < self._max_events and self._may_go(buffer.events[0], now):
             room -= buffer.events[0].size
             if room < 0 and taken:
                 break
             taken.append(self._forget(buffer))
-        if buffer.events:
-            self._reschedule(key, buffer)
-        else:
-            del self._buffers[key]
+        self._reschedule(key, buffer)
         return taken
+
+    def _may_go(self, queued: Queued, now: float) -> bool:
+        return queued.epoch <= self._flushed_epoch or queued.admitted_at + self._settle_s <= now
 
     def _forget(self, buffer: _Buffer) -> Queued:
         queued = buffer.events.popleft()
         buffer.size -= queued.size
+        self._count_out(queued)
+        return queued
+
+    def _count_out(self, queued: Queued) -> None:
         self.count -= 1
         self.size -= queued.size
         name = (queued.key.session_id, queued.draft.once.key) if queued.draft.once else None
-        if name and self._latest.get(name) is queued:
-            del self._latest[name]
-        return queued
+        if name and self._reported.get(name) is queued:
+            del self._reported[name]
 
     def _replace(self, queued: Queued) -> Queued | None:
+        """Take out what reports the same and still waits: of a metric that grows an older value, else a later time."""
         once = queued.draft.once
-        if once is None or not once.latest:
+        waiting = self._reported.get((queued.key.session_id, once.key)) if once else None
+        if once is None or waiting is None or waiting.key != queued.key:
             return None
-        name = (queued.key.session_id, once.key)
-        earlier = self._latest.get(name)
-        self._latest[name] = queued
-        if earlier is None or earlier.key != queued.key:
+        if not once.latest and not is_near(once, waiting.draft.time_ns - queued.draft.time_ns):
             return None
-        buffer = self._buffers[earlier.key]
-        buffer.events.remove(earlier)
-        buffer.size -= earlier.size
-        self.count -= 1
-        self.size -= earlier.size
-        if not buffer.events:
-            del self._buffers[earlier.key]
-        return earlier
+        buffer = self._buffers[waiting.key]
+        buffer.events.remove(waiting)
+        buffer.size -= waiting.size
+        self._count_out(waiting)
+        self._reschedule(waiting.key, buffer)
+        return waiting
 
     def _is_full(self, buffer: _Buffer) -> bool:
         return len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes
 
     def _reschedule(self, key: BatchKey, buffer: _Buffer) -> None:
+        """Say anew when a buffer is due; one that is empty goes."""
+        if not buffer.events:
+            del self._buffers[key]
+            return
         oldest = buffer.events[0]
-        is_due = self._is_full(buffer) or oldest.epoch <= self._flushed_epoch
-        due_at = oldest.admitted_at if is_due else oldest.admitted_at + self._linger_s
+        if oldest.epoch <= self._flushed_epoch:
+            due_at = oldest.admitted_at
+        elif self._is_full(buffer):
+            due_at = buffer.events[min(self._max_events, len(buffer.events)) - 1].admitted_at + self._settle_s
+        else:
+            due_at = oldest.admitted_at + self._linger_s
         buffer.ticket = next(self._tickets)
         heapq.heappush(self._schedule, (due_at, buffer.ticket, key))
         heapq.heappush(self._ages, (oldest.admitted_at, buffer.ticket, key))

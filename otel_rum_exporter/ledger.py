@@ -9,14 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from otel_rum_exporter.assembly import Assembled
-from otel_rum_exporter.batching import Batches, Queued
+from otel_rum_exporter.batching import SETTLE_S, Batches, Queued
 from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.convert import Conversion
 from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import AppMonitor
 from otel_rum_exporter.identity import PROCESS_SESSION, ProcessSession
-from otel_rum_exporter.session import BatchKey, Keyed, Sessions, SessionView
+from otel_rum_exporter.session import BatchKey, Keyed, Sessions
 from otel_rum_exporter.stats import Counters, Statistics
 from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 
@@ -52,7 +53,7 @@ class Ledger:
         self._is_closed = False
         self._untold: Counter[DropReason] = Counter()  # losses that no verdict tells of
         self.sessions = Sessions(config, process_session)
-        self.batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s)
+        self.batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s, SETTLE_S)
         self.waiting: list[Delivery] = []  # for their next attempt
 
     # admission
@@ -138,8 +139,8 @@ class Ledger:
         return max(0.0, min(times)) if times else None
 
     def session_of(self, queued: list[Queued]) -> SessionView:
-        """Return what is remembered of the session of a job's events."""
-        return self.sessions.view(queued[0].key.session_id)
+        """Return what is remembered of the session of a job's events, whose pages are told with them."""
+        return self.sessions.tell(queued[0].key.session_id, max(each.draft.time_ns for each in queued))
 
     def keep(self, queued: list[Queued], assembled: Assembled) -> Delivery | None:
         """Take what became of a job's events: return their delivery, which the sender goes on to hold, if any is left."""

@@ -13,17 +13,17 @@ from msgspec.structs import replace
 from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.convert.conversion import Draft
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, NO_PAGE, AppMonitor, Client, Page, PageViewEvent
-from otel_rum_exporter.identity import NOBODY
-from otel_rum_exporter.session import START, BatchKey, SessionView
+from otel_rum_exporter.session import START, BatchKey
 from otel_rum_exporter.timeline import Timeline, Visit
 
 MONITOR = AppMonitor("11111111-2222-4333-8444-555555555555")
 SESSION = "0b5c8d9e-1f2a-4b3c-8d4e-5f6a7b8c9d0e"
 CHROME = Client(browserName="Chrome", osName="Linux")
-KEY = BatchKey(MONITOR, SESSION, NOBODY, is_client=True, client=CHROME)
+KEY = BatchKey(MONITOR, SESSION, is_client=True, client=CHROME)
 MS = 10**6
 T = 1_790_000_000_000 * MS
 
@@ -45,7 +45,7 @@ def session(*pages, **members):
 
 
 def notes_of(counted):
-    return {hash(("sent", kind)) & 2**60 - 1: number for kind, number in counted.items()}
+    return {hash(("sent", kind)) & 2**59 - 1: number for kind, number in counted.items()}
 
 
 NOTHING_KNOWN = SessionView()

@@ -58,16 +58,20 @@ class Replay:
         self.ledger = Ledger(self._config)
         self.requests = []
 
-    def put(self, item, ids=None):
+    def put(self, item, ids=None, now=0.0):
         """Admit an item; log records come with the ids of their export."""
         is_log = hasattr(item, "log_record")
         converted = self._converter.log(item, ids or LogEventIds()) if is_log else self._converter.span(item)
-        self.ledger.admit([converted], 0.0)
+        self.ledger.admit([converted], now)
 
     def deliver(self):
         """Build and deliver everything that waits."""
         self.ledger.begin_flush()
-        while (job := self.ledger.take(0.0)) is not None:
+        self.send(0.0)
+
+    def send(self, now):
+        """Build and deliver what is due."""
+        while (job := self.ledger.take(now)) is not None:
             view = self.ledger.session_of(job)
             assembled = assemble(job, view, self._config, session_metadata=self._session_metadata)
             delivery = self.ledger.keep(job, assembled)
@@ -121,6 +125,88 @@ def test_order_of_arrival_does_not_matter(folder, xray_events, captures, rum_sch
         shuffled = sorted(items, key=lambda each: each[0] + random_.uniform(0, SHUFFLED_NS))
         other = replayed(shuffled, xray_events=xray_events)
         assert sorted(other.events() - in_order.events()) == sorted(in_order.events() - other.events())
+
+
+# batches that leave by themselves
+
+SESSION = "0b5c8d9e-1f2a-4b3c-8d4e-5f6a7b8c9d0e"
+BROWSER = otlp.Resource({"telemetry.sdk.language": "webjs"})
+
+
+def record(at_s, name, user=None, **attributes):
+    """A log event of a browser; attributes with `_` for `.`."""
+    named = {key.replace("_", "."): value for key, value in attributes.items()} | ({"user.id": user} if user else {})
+    time_ns = T + round(at_s * 1e9)
+    body = otlp.LogRecord(time_ns, time_ns, 0, 0, None, {"session.id": SESSION, **named}, name)
+    return time_ns, otlp.Log(body, BROWSER, None)
+
+
+def visit():
+    """A user who opens a page every 0.7 seconds, does something on each, and logs in on the way."""
+    for number in range(40):
+        at_s = 0.7 * number
+        yield record(at_s, "browser.navigation", url_full=f"https://shop.example/{number % 7}")
+        yield from (record(at_s + 0.05 * i, "clicked", step=f"{number}.{i}") for i in range(1, 8))
+    yield record(13.31, "logged.in", user="ada")
+    yield record(20.02, "bought", user="ada")
+    yield record(20.03, "logged.in", user="jo")
+
+
+def as_it_arrives(items, **options):
+    """Replay items by the times at which they arrive; batches leave when they are due."""
+    replay, now = Replay(**options), 0.0
+    for arrives_ns, item in items:
+        while now < (arrives_ns - T) / 1e9:
+            now += 0.1
+            replay.send(now)
+        replay.put(item, now=now)
+    for _ in range(100):
+        now += 0.1
+        replay.send(now)
+    return replay
+
+
+def seen_by_user(replay):
+    """The events with their users, without the ids."""
+    return Counter(
+        (request["UserDetails"]["userId"], event["type"], event["timestamp"], event["details"], event["metadata"])
+        for request in replay.requests
+        for event in request["RumEvents"]
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"max_events": 10}], ids=["by age", "by number"])
+def test_order_of_arrival_does_not_matter_on_the_timer(options):
+    """Without a flush, too: batches leave when they are old or full, and every event has its page, number and user."""
+    items = sorted(visit(), key=lambda each: each[0])
+    in_order = as_it_arrives(items, **options)
+    expected = seen_by_user(in_order)
+    assert expected.total() == len(items) + 1
+    assert len(in_order.requests) > 5
+    for seed in SEEDS:
+        random_ = random.Random(seed)
+        shuffled = sorted(
+            ((at_ns + random_.uniform(0, SHUFFLED_NS), item) for at_ns, item in items), key=lambda e: e[0]
+        )
+        other = as_it_arrives(shuffled, **options)
+        assert seen_by_user(other) == expected
+        assert other.ledger.statistics().is_balanced
+
+
+def test_a_page_that_is_told_of_too_late():
+    """Its view has no number, and no other page's changes: numbers that were sent are never given twice."""
+    items = sorted(visit(), key=lambda each: each[0])
+    late = [each for each in items if getattr(each[1].log_record, "event_name", "") == "browser.navigation"][10]
+    replay = as_it_arrives([each for each in items if each is not late] + [(late[0] + 12 * 10**9, late[1])])
+    views = [
+        json.loads(event["details"])
+        for request in replay.requests
+        for event in request["RumEvents"]
+        if event["type"] == RUM + "page_view_event"
+    ]
+    numbers = [view["interaction"] for view in views if "interaction" in view]
+    assert numbers == list(range(39))
+    assert [view for view in views if "interaction" not in view] == [{"version": "1.0.0", "pageId": "/3"}]
 
 
 def test_what_spans_alone_can_report(captures):

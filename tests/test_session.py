@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.convert.conversion import Conversion, Draft, Once, Origin
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import NO_CLIENT, NO_PAGE, AppMonitor, Client, Page, PageViewEvent
 from otel_rum_exporter.identity import NOBODY, ProcessSession, is_sampled, session_uuid, user_uuid
-from otel_rum_exporter.session import START, Sessions, SessionView
+from otel_rum_exporter.session import START, Sessions
 
 MONITOR = AppMonitor("11111111-2222-4333-8444-555555555555")
 OTHER_MONITOR = "99999999-2222-4333-8444-555555555555"
@@ -215,7 +216,7 @@ def test_a_forked_child_starts_no_session():
         pytest.param(None, [0, 0], [0, 0], id="no repeat"),
         pytest.param(Once("x"), [0, 3600], [0], id="at any distance"),
         pytest.param(Once("x", within_ns=S), [0, 1, 2.5, 3], [0, 2.5], id="within a second"),
-        pytest.param(Once("x", within_ns=S), [5, 4.5, 1], [5, 1], id="backwards"),
+        pytest.param(Once("x", within_ns=S), [5, 3, 1], [5, 3, 1], id="backwards"),
         pytest.param(Once("x", latest=True), [0, 1, 2], [0, 1, 2], id="a metric that grows"),
     ],
 )
@@ -237,6 +238,15 @@ def test_the_last_report_of_a_metric_counts():
     ]
     news, repeat = [["t"]], [DropReason.DUPLICATE]
     assert outcomes == [news, repeat, news, news, repeat]
+
+
+def test_the_first_report_counts():
+    """Whenever it arrives: an earlier one takes the place of the later, if that still waits."""
+    known = sessions(session_start="off")
+    outcomes = [known.admit(conversion(draft(time_s, once=Once("x"))), MONITOR, 0.0) for time_s in (5, 6, 4, 4, 3)]
+    assert [each if isinstance(each, DropReason) else each[0].is_earlier for each in outcomes] == [
+        False, DropReason.DUPLICATE, True, DropReason.DUPLICATE, True
+    ]  # fmt: skip
 
 
 def test_repeats_are_of_one_session():
@@ -261,6 +271,32 @@ def test_repeats_are_forgotten_in_the_end():
     assert admitted(known, conversion(draft(once=Once(744)))) == [DropReason.DUPLICATE]
     assert admitted(known, conversion(draft(once=Once(743)))) == [["t"]]
     assert len(known._sessions[SESSION].notes) == 256
+
+
+def test_facts_go_before_what_was_reported():
+    """What other items may need for some seconds makes room for what must happen once."""
+    known = sessions(session_start="off")
+    admitted(known, conversion(draft(once=Once("vital"))))
+    known.count_sent(SESSION, [("limited", 1)] * 3)
+    for i in range(1000):
+        admitted(known, msgspec.structs.replace(conversion(draft()), facts={("call", i): (1, 2)}))
+    view = known.view(SESSION)
+    assert (len(view.notes), view.number_sent(("limited", 1))) == (256, 3)
+    assert (view.fact(("call", 999)), view.fact(("call", 0))) == ((1, 2), None)
+    assert admitted(known, conversion(draft(once=Once("vital")))) == [DropReason.DUPLICATE]
+
+
+def test_what_has_many_members_weighs_more():
+    """A load's marks count, and what is forgotten is taken off again."""
+    sizes = []
+    for facts in ({}, {"few": {"a": 1}}, {"many": dict.fromkeys(map(str, range(40)), 1)}):
+        known = sessions(session_start="off")
+        admitted(known, msgspec.structs.replace(conversion(draft()), facts=facts))
+        sizes.append(known._size)
+    assert sizes == [650, 650 + 90 + 40, 650 + 90 + 40 * 40]
+    for i in range(1000):
+        admitted(known, msgspec.structs.replace(conversion(draft()), facts={i: {"a": 1}}))
+    assert known._size == 650 + 256 * (90 + 40)
 
 
 def test_the_end_of_a_session():
@@ -308,8 +344,41 @@ def test_the_session_before():
     users = []
     for session, previous, user in (("b", SESSION, None), ("c", "unknown", None), ("d", SESSION, OTHER_MONITOR)):
         one = msgspec.structs.replace(conversion(session=session, user=user), previous_session=previous)
-        users.append(known.admit(one, MONITOR, 0.0)[0].key.user_id)
+        known.admit(one, MONITOR, 0.0)
+        users.append(known.view(session_uuid(session, MONITOR.id)).user_at(0))
     assert users == [PROCESS, NOBODY, OTHER_MONITOR]
+
+
+def test_users_of_a_session():
+    """Who does not name a user is whoever was there at the time, whatever the order of arrival."""
+    items = [
+        conversion(draft(1)),
+        conversion(draft(2), user="ada"),
+        conversion(draft(4), user="ada"),
+        conversion(draft(6), user="jo"),
+        conversion(draft(9)),
+    ]
+    ada, jo = (user_uuid(name, MONITOR.id, None) for name in ("ada", "jo"))
+    for order in itertools.permutations(items):
+        known = sessions(session_start="off")
+        for each in order:
+            known.admit(each, MONITOR, 0.0)
+        view = known.view(SESSION)
+        users = [view.user_at(time_s * S) for time_s in (1, 2, 3, 4, 5, 6, 99)]
+        assert users == [NOBODY, ada, ada, ada, ada, jo, jo]
+
+
+def test_users_that_come_back():
+    """Each stay of a user counts; of very many the latest are remembered."""
+    known = sessions(session_start="off")
+    for time_s, user in ((1, "ada"), (9, "ada"), (5, "jo"), (7, "ada")):
+        known.admit(conversion(draft(time_s), user=user), MONITOR, 0.0)
+    ada, jo = (user_uuid(name, MONITOR.id, None) for name in ("ada", "jo"))
+    assert [known.view(SESSION).user_at(time_s * S) for time_s in (1, 5, 6, 7)] == [ada, jo, jo, ada]
+    for time_s in range(10, 1000):
+        known.admit(conversion(draft(time_s), user=f"user {time_s}"), MONITOR, 0.0)
+    assert len(known.view(SESSION).users) == 16
+    assert known.view(SESSION).user_at(999 * S) == user_uuid("user 999", MONITOR.id, None)
 
 
 def test_counts_of_many_pages_are_forgotten_in_the_end():
@@ -341,7 +410,7 @@ def test_sessions_are_bounded_by_size():
     known = sessions(context_bytes=10_000, session_start="off")
     for i in range(50):
         admitted(known, conversion(page(i, f"/{i}"), session=f"s{i}"), now=float(i))
-    assert len(known) == 10_000 // (650 + 200)
+    assert len(known) == 10_000 // (650 + 220)
     assert known.forgotten == 50 - len(known)
     for i in range(60):
         admitted(known, conversion(page(100 + i, f"/{i}"), session="long"), now=100.0)
@@ -365,26 +434,23 @@ def test_a_view_of_a_forgotten_session_is_empty():
 
 
 def test_keys():
-    """Users split a session's requests; who does not name one is the latest one's; browsers are remembered."""
+    """Sides split a session's requests, browsers are remembered."""
     known = sessions(session_start="off")
     chrome = Origin(MONITOR, is_client=True, client=Client(browserName="Chrome"))
     caller = Origin(MONITOR, is_client=False, client=Client(user_agent="curl"))
     items = [
         conversion(),
-        conversion(user=PROCESS),
         conversion(origin=chrome),
         conversion(),
         conversion(origin=caller),
         conversion(origin=SERVER),
-        conversion(user="jo@shop.example"),
+        conversion(),
     ]
     keys = [known.admit(each, MONITOR, 0.0)[0].key for each in items]
-    jo = user_uuid("jo@shop.example", MONITOR.id, None)
-    assert [key.user_id for key in keys] == [NOBODY, *[PROCESS] * 5, jo]
-    assert [key.session_id for key in keys] == [SESSION] * 7
-    clients = [NO_CLIENT, NO_CLIENT, chrome.client, chrome.client, caller.client, caller.client, chrome.client]
+    assert [key.session_id for key in keys] == [SESSION] * 6
+    clients = [NO_CLIENT, chrome.client, chrome.client, caller.client, caller.client, chrome.client]
     assert [key.client for key in keys] == clients
-    assert [key.is_client for key in keys] == [True, True, True, True, False, False, True]
+    assert [key.is_client for key in keys] == [True, True, True, False, False, True]
 
 
 def test_view():

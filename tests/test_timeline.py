@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_rum_exporter.session import SessionView
+from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.timeline import Timeline, Visit
 
 S = 10**9
@@ -43,7 +43,7 @@ def test_timeline_counts_changes(visits):
     assert [place.interaction for place in places] == list(range(len(places)))
     assert [place.parent for place in places] == [None, *(place.visit for place in places)][: len(places)]
     assert all(place.parent is None or place.parent.page_id != place.visit.page_id for place in places)
-    assert [place.visit for place in places] == sorted(place.visit for place in places)
+    assert [place.visit.order for place in places] == sorted(place.visit.order for place in places)
 
 
 def test_timeline_forgets_but_goes_on_counting():
@@ -153,7 +153,7 @@ def test_what_is_older_than_the_timeline_is_not_taken():
 )
 def test_forgetting_keeps_the_numbers(visits):
     """In the order of their time, pages have the number that they have in a timeline that forgets nothing."""
-    visits = sorted(set(visits))
+    visits = sorted(set(visits), key=lambda visit: visit.order)
     timeline, numbers, number, current, is_numbered = Timeline(), {}, 0, None, False
     for visit in visits:
         timeline.add(visit)
@@ -182,3 +182,75 @@ def test_cost_is_bounded():
         timeline.add(Visit(i * S + random_.randrange(2 * S), f"/{i}", random_.random() < 0.8))
         assert len(timeline.visits) <= 64
         assert len(timeline.places) <= 64
+
+
+# what was told
+
+
+def test_a_view_that_comes_late_takes_no_number_from_others():
+    """Events were sent from the pages around it: these keep their numbers, it gets none, and the next goes on."""
+    timeline = timeline_of([Visit(0, "/a"), Visit(20, "/b")])
+    timeline.tell(20)
+    timeline.add(Visit(10, "/late"))
+    assert pages_at(timeline, 5, 15, 25) == [("/a", 0), ("/late", None), ("/b", 1)]
+    timeline.add(Visit(30, "/c"))
+    assert told(timeline)[-1] == (Visit(30, "/c"), 2, timeline.visits[2])
+    # its own view is known, without a number
+    assert SessionView(timeline.places).place_of(10, "/late").interaction is None
+
+
+def test_a_view_that_comes_late_of_the_page_that_was_told():
+    """It says nothing new."""
+    timeline = timeline_of([Visit(0, "/a"), Visit(20, "/b")])
+    timeline.tell(20)
+    before = told(timeline)
+    timeline.add(Visit(10, "/a"))
+    assert told(timeline) == before
+    assert SessionView(timeline.places).place_of(10, "/a") is None
+
+
+def test_a_view_after_what_was_told_counts():
+    """Only what lies before a page that was told comes too late."""
+    timeline = timeline_of([Visit(0, "/a"), Visit(20, "/b")])
+    timeline.tell(0)
+    timeline.add(Visit(10, "/in time"))
+    assert pages_at(timeline, 5, 15, 25) == [("/a", 0), ("/in time", 1), ("/b", 2)]
+
+
+def test_a_page_that_was_told_goes_on_after_a_late_one():
+    """The user was on it before and after, as its second record says."""
+    timeline = timeline_of([Visit(0, "/a"), Visit(20, "/a"), Visit(30, "/b")])
+    timeline.tell(30)
+    timeline.add(Visit(10, "/late"))
+    assert pages_at(timeline, 5, 15, 25, 35) == [("/a", 0), ("/late", None), ("/a", 0), ("/b", 1)]
+    assert timeline.places[-1].parent.page_id == "/a"
+
+
+@given(
+    st.lists(st.tuples(st.builds(Visit, st.integers(0, 30), st.sampled_from("abcde"), st.booleans()), st.booleans()))
+)
+def test_what_was_told_stays(steps):
+    """Whatever comes later, no number goes to two pages, and what was said of a visit is said again."""
+    timeline, said = Timeline(), {}
+    for visit, is_sent in steps:
+        timeline.add(visit)
+        if is_sent:
+            timeline.tell(visit.time_ns)
+            said |= {place.visit.order: place for place in timeline.places if place.visit.time_ns <= visit.time_ns}
+    numbered = [place for place in timeline.places if place.interaction is not None]
+    pages = {}
+    for place in numbered:
+        assert pages.setdefault(place.interaction, place.visit.page_id) == place.visit.page_id
+    now = {place.visit.order: place for place in timeline.places}
+    for order, place in said.items():
+        assert order not in now or now[order].interaction == place.interaction
+
+
+def test_numbers_of_a_long_session_that_is_told():
+    """What is forgotten of it does not change what follows."""
+    timeline = Timeline()
+    for i in range(300):
+        timeline.add(Visit(i, f"/{i}"))
+        timeline.tell(i)
+    assert [place.interaction for place in timeline.places] == list(range(236, 300))
+    assert timeline.places[1].parent.page_id == "/236"

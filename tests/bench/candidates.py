@@ -173,8 +173,9 @@ def rum_bodies(spans: list[Any], _per_request: int) -> int:
     from otel_rum_exporter.assembly import assemble
     from otel_rum_exporter.batching import Queued
     from otel_rum_exporter.config import RumConfig
+    from otel_rum_exporter.context import SessionView
     from otel_rum_exporter.convert import Converter
-    from otel_rum_exporter.session import BatchKey, SessionView
+    from otel_rum_exporter.session import BatchKey
 
     config = RumConfig(app_monitor_id=APP_MONITOR_ID, domain=_DOMAIN)
     converter = Converter(config)
@@ -183,7 +184,7 @@ def rum_bodies(spans: list[Any], _per_request: int) -> int:
     for session_id, of_session in groupby(conversions, key=lambda conversion: conversion.session):
         queued = []
         for each in of_session:
-            key = BatchKey(each.origin.monitor, session_id, session_id, each.origin.is_client, each.origin.client)
+            key = BatchKey(each.origin.monitor, session_id, each.origin.is_client, each.origin.client)
             queued.extend(Queued(key, draft, 0.0, 0, 0) for draft in each.events)
         assembled = assemble(queued, SessionView(), config, session_metadata=True)
         size += len(msgspec.json.encode(assembled.batch.request()))

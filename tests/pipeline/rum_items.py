@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from otel_rum_exporter.convert.conversion import Draft, Once
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor
-from otel_rum_exporter.session import NOBODY, BatchKey, Keyed
+from otel_rum_exporter.session import BatchKey, Keyed
 
 MONITOR_ID = "11111111-2222-3333-4444-555555555555"
 START_NS = 1_700_000_000_000_000_000
@@ -59,8 +59,8 @@ def vital(name="CLS", value=0.1, *, id="v1-1", **attributes):  # noqa: A002 - th
     return log("browser.web_vital", body={"name": name.lower(), "value": value, "id": id}, **attributes)
 
 
-def key(number=1, *, user=NOBODY, monitor=MONITOR_ID, is_client=False, client=NO_CLIENT):
-    return BatchKey(AppMonitor(monitor, "shop", "1.0.0", None), session(number), user, is_client, client)
+def key(number=1, *, monitor=MONITOR_ID, is_client=False, client=NO_CLIENT):
+    return BatchKey(AppMonitor(monitor, "shop", "1.0.0", None), session(number), is_client, client)
 
 
 def keyed(batch_key, name="event", *, size=0, metric=None):

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from rum_items import key, keyed
 
 from otel_rum_exporter.batching import Batches, size_of
+from otel_rum_exporter.convert.conversion import Draft, Once
 from otel_rum_exporter.events import Client
+from otel_rum_exporter.session import Keyed
 
 ONE = size_of(keyed(key()).draft)
 
@@ -101,25 +103,62 @@ def test_drain_takes_everything():
 def test_one_batch_of_a_session_is_out():
     """Other keys of the session wait for its batch, other sessions do not."""
     waiting = batches(max_events=1)
-    other_user = key(1, user="someone else")
+    other_side = key(1, is_client=True)
     add(waiting, "a", number=1)
-    waiting.add(keyed(other_user, "b"), 0.0, 0)
+    waiting.add(keyed(other_side, "b"), 0.0, 0)
     add(waiting, "c", number=2)
     assert [names(waiting.take(0.0)) for _ in range(3)] == [["a"], ["c"], None]
     waiting.release(key(1).session_id)
     assert names(waiting.take(0.0)) == ["b"]
 
 
+def test_a_full_batch_settles():
+    """Its last event waits for what may still come of its page; what comes after that waits for the next."""
+    waiting = Batches(3, 10**6, linger_s=5.0, settle_s=2.0)
+    add(waiting, "a", at=0.0)
+    add(waiting, "b", "c", "d", at=1.0)
+    assert waiting.due_in(1.0) == 2.0
+    assert waiting.take(2.9) is None
+    assert names(waiting.take(3.0)) == ["a", "b", "c"]
+
+
+def test_what_has_not_settled_stays():
+    """A batch that is due by its oldest event leaves the youngest."""
+    waiting = Batches(100, 10**6, linger_s=5.0, settle_s=2.0)
+    add(waiting, "a", at=0.0)
+    add(waiting, "b", at=3.0)
+    add(waiting, "c", at=4.0)
+    assert names(waiting.take(5.0)) == ["a", "b"]
+    waiting.release(key().session_id)
+    assert waiting.due_in(5.0) == 4.0
+    add(waiting, "d", at=5.0)
+    waiting.flush(0)
+    assert names(waiting.take(5.0)) == ["c", "d"]
+
+
+def test_of_one_report_the_earlier_takes_the_place_of_the_later():
+    """As long as that waits; afterwards it is a repeat."""
+    waiting = batches()
+    once = Once("oops")
+    first, second = (Keyed(key(), Draft(id=f"{i}", time_ns=i, type="t", details="{}", once=once)) for i in (1, 2))
+    assert waiting.add(second, 0.0, 0) is None
+    assert waiting.add(first._replace(is_earlier=True), 0.0, 0).draft is second.draft
+    waiting.flush(0)
+    assert names(waiting.take(0.0)) == ["1"]
+    earlier = Keyed(key(), Draft(id="0", time_ns=0, type="t", details="{}", once=once), is_earlier=True)
+    assert waiting.add(earlier, 0.0, 0).draft is earlier.draft
+    assert (waiting.count, waiting.size) == (0, 0)
+
+
 @pytest.mark.parametrize(
     "other",
     [
         key(2),
-        key(1, user="22222222-2222-4222-8222-222222222222"),
         key(1, monitor="99999999-9999-4999-8999-999999999999"),
         key(1, is_client=True),
         key(1, client=Client(browserName="Firefox")),
     ],
-    ids=["session", "user", "monitor", "side", "client"],
+    ids=["session", "monitor", "side", "client"],
 )
 def test_what_a_request_says_once_separates_batches(other):
     """Events share a batch only when everything the request says once is the same."""
@@ -208,10 +247,10 @@ def test_a_metric_that_was_sent_is_not_replaced():
     assert names(waiting.take(0.0)) == ["cls 2"]
 
 
-def test_metrics_of_different_sessions_or_users_do_not_replace_each_other():
+def test_metrics_of_different_sessions_or_sides_do_not_replace_each_other():
     """The same metric name in another request is another metric."""
     waiting = batches()
-    for each in (key(1), key(2), key(1, user="someone else")):
+    for each in (key(1), key(2), key(1, is_client=True)):
         assert waiting.add(keyed(each, "cls", metric="cls"), 0.0, 0) is None
     assert waiting.count == 3
 
@@ -235,7 +274,7 @@ class Run:
         self.out, self.done, self.dropped = [], [], []
 
     def add(self, number, user, size):
-        self.batches.add(keyed(key(number, user=str(user)), str(self.admitted), size=size), self.now, self.epoch)
+        self.batches.add(keyed(key(number, is_client=bool(user)), str(self.admitted), size=size), self.now, self.epoch)
         self.admitted += 1
 
     def wait(self, seconds):

@@ -379,8 +379,8 @@ def test_a_flush_ends_a_backoff(rum, monkeypatch):
     """What waits for its next attempt is tried at once; the clock stands still, so nothing else could make it due."""
     monkeypatch.setattr(random, "random", lambda: 1.0)
     rum.set_faults(status=503, times=1)
-    config = RumConfig.load({"app_monitor_id": MONITOR_ID, "endpoint": rum.endpoint, "region": "us-east-1"}, {})
-    pipeline = Pipeline(config, clock=lambda: 0.0)
+    options = {"app_monitor_id": MONITOR_ID, "endpoint": rum.endpoint, "region": "us-east-1", "flush_interval": 0}
+    pipeline = Pipeline(RumConfig.load(options, {}), clock=lambda: 0.0)
     pipeline.export_spans(spans(100, session_id=session(1)))
     with pipeline._changed:
         assert pipeline._changed.wait_for(lambda: pipeline._ledger.waiting, 30)

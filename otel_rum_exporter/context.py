@@ -1,0 +1,235 @@
+"""What is remembered of one session: its pages, its browser, its users, what was reported, what its items tell others."""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Hashable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+
+from otel_rum_exporter.convert.conversion import Draft, Once
+from otel_rum_exporter.events import NO_CLIENT, Client
+from otel_rum_exporter.identity import NOBODY
+from otel_rum_exporter.timeline import Place, Timeline
+
+_MAX_NOTES = 256  # of a session: what it reported and what others need of it
+_MAX_CALLS = 16  # starts and ends of the calls of one URL
+_MAX_USERS = 16
+_NAME_BITS = 2**59 - 1
+_FACT = 2**59  # marks the notes that can be spared: what other items need, for some seconds
+_SEEN, _SENT = "seen", "sent"
+# nanoseconds: what servers say of a session comes after what its user's items say
+_SERVER_RANK, _NO_RANK = 2**64, 2**65
+# what a session takes, as measured with 100,000 of them: the session itself, a note, a member of a note, a visit, a user
+_SESSION_BYTES, _NOTE_BYTES, _MEMBER_BYTES, _VISIT_BYTES, _USER_BYTES = 650, 90, 40, 220, 170
+_LOOK_AHEAD_NS = 30_000_000_000  # how long before its record a hard load may have begun
+
+
+class Stay(NamedTuple):
+    """The user as whom a session's items were seen, from the first to the last moment that is known."""
+
+    first_ns: int
+    last_ns: int
+    user_id: str
+
+
+class Session(Struct, gc=False):
+    """What is remembered of a session. There are many: what most of them do not need is made when it is needed."""
+
+    seen_at: float
+    timeline: Timeline = field(default_factory=Timeline)
+    started: bool = False
+    is_client: bool = False
+    events: int = 0
+    begun_ns: int | None = None  # the time of the earliest of the user's own items
+    domain: str | None = None
+    domain_rank: int = _NO_RANK
+    users: tuple[Stay, ...] = ()
+    client: Client = NO_CLIENT  # the user's browser, by its own items
+    caller: Client = NO_CLIENT  # the same as servers see it
+    notes: dict[int, Any] | None = None
+    """What items said that others need, what was reported and how many were sent, by the hashes of their names, which
+    take a third of the memory."""
+    note_bytes: int = 0
+    size: int = 0
+    """What the session takes, as last weighed."""
+
+    def weigh(self) -> int:
+        """Return by how much the session has grown since it was last weighed. Units: bytes, estimated."""
+        visits, users = _VISIT_BYTES * len(self.timeline.visits), _USER_BYTES * len(self.users)
+        before, self.size = self.size, _SESSION_BYTES + self.note_bytes + visits + users
+        return self.size - before
+
+    def view(self) -> SessionView:
+        """Return what a batch needs to know of the session."""
+        notes = {} if self.notes is None else self.notes
+        places = self.timeline.places
+        return SessionView(places, self.domain, self.client, self.caller, self.begun_ns, notes, self.users)
+
+    # what items say
+
+    def learn_when_and_where(self, draft: Draft, *, is_client: bool) -> None:
+        """Take note of when it began and of its domain: the first that the user named, else that a server did."""
+        if is_client and (self.begun_ns is None or draft.time_ns < self.begun_ns):
+            self.begun_ns = draft.time_ns
+        rank = draft.time_ns if is_client else draft.time_ns + _SERVER_RANK
+        if draft.domain and rank < self.domain_rank:
+            self.domain, self.domain_rank = sys.intern(draft.domain), rank
+
+    def learn_user(self, user_id: str, first_ns: int, last_ns: int) -> None:
+        """Take note of the user that an item names. Of two that alternate within a moment the order may be lost."""
+        self.users = _with(self.users, Stay(first_ns, last_ns, user_id))[-_MAX_USERS:]
+
+    def learn_fact(self, name: Hashable, fact: Any) -> None:
+        """Take note of what other items need: of the calls of a URL the latest."""
+        if isinstance(name, tuple) and name[0] == "call":
+            fact = (*(self._noted(_fact_name(name)) or ()), *fact)[-_MAX_CALLS:]
+        self._note(_fact_name(name), fact)
+
+    def is_news(self, draft: Draft) -> bool:
+        """Tell whether this was not reported before. A metric that grows is news each time that it was reported later."""
+        once = draft.once
+        if once is None:
+            return True
+        name = _name((_SEEN, once.key))
+        at_ns = once.reported_ns if once.latest else draft.time_ns
+        before = self._noted(name)
+        if before is not None and (at_ns < before if once.latest else is_near(once, at_ns - before)):
+            return False
+        self._note(name, at_ns)
+        return True
+
+    def is_earlier(self, draft: Draft) -> bool:
+        """Tell whether this was reported before, with a later time: then it is the first, if that was not sent yet."""
+        once = draft.once
+        if once is None or once.latest:
+            return False
+        name = _name((_SEEN, once.key))
+        if draft.time_ns >= self._noted(name):
+            return False
+        self._note(name, draft.time_ns)
+        return True
+
+    def count_sent(self, kind: Hashable) -> None:
+        """Take note of an event of which there may be only so many."""
+        name = _name((_SENT, kind))
+        self._note(name, (self._noted(name) or 0) + 1)
+
+    def _noted(self, name: int) -> Any:
+        return self.notes.get(name) if self.notes else None
+
+    def _note(self, name: int, value: Any) -> None:
+        """Remember a value; the oldest fact is forgotten when there are too many, or the oldest of all."""
+        if self.notes is None:
+            self.notes = {}
+        self._forget_note(name)
+        self.notes[name] = value
+        self.note_bytes += _bytes_of(value)
+        if len(self.notes) > _MAX_NOTES:
+            self._forget_note(next((each for each in self.notes if each & _FACT), next(iter(self.notes))))
+
+    def _forget_note(self, name: int) -> None:
+        if self.notes and name in self.notes:
+            self.note_bytes -= _bytes_of(self.notes.pop(name))
+
+
+class SessionView(NamedTuple):
+    """What a batch needs to know of its session, as of one moment; safe to read without a lock.
+
+    `notes` may still grow; reading a single one is safe all the same.
+    """
+
+    places: Sequence[Place] = ()
+    domain: str | None = None
+    client: Client = NO_CLIENT
+    caller: Client = NO_CLIENT
+    begun_ns: int | None = None
+    notes: Mapping[int, Any] = MappingProxyType({})
+    users: Sequence[Stay] = ()
+
+    def fact(self, key: Hashable) -> Any:
+        """Return what items of the session said that others need, None if none did."""
+        return self.notes.get(_fact_name(key))
+
+    def number_sent(self, kind: Hashable) -> int:
+        """Return how many of a kind were sent, of which there may be only so many."""
+        number: int = self.notes.get(_name((_SENT, kind)), 0)
+        return number
+
+    def user_at(self, time_ns: int) -> str:
+        """Return the user of a moment, as of the last item until then that named one."""
+        index = bisect_right(self.users, time_ns, key=lambda stay: stay.first_ns)
+        return self.users[index - 1].user_id if index else NOBODY
+
+    def place_at(self, time_ns: int) -> Place | None:
+        """Return the page the user was on, None if that is not known.
+
+        Just before a session's first page that is the first: a hard load is reported when it is done.
+        """
+        after = bisect_right(self.places, time_ns, key=lambda place: place.visit.time_ns)
+        if after:
+            return self.places[after - 1]
+        first = self.places[0] if self.places else None
+        is_load = first and first.interaction == 0 and first.visit.time_ns - time_ns <= _LOOK_AHEAD_NS
+        return first if is_load else None
+
+    def place_of(self, time_ns: int, page_id: str) -> Place | None:
+        """Return the page that the view of this time came to, None if the user was on it already."""
+        found = (each for each in self.places if each.visit.time_ns == time_ns and each.visit.page_id == page_id)
+        return next((place for place in found if place.visit.is_view), None)
+
+
+def merged(old: Client, new: Client) -> Client:
+    """Return what is known of a device: the latest word on each member."""
+    return new if old == NO_CLIENT else Client(**{
+        name: getattr(new, name) if getattr(new, name) is not msgspec.UNSET else getattr(old, name)
+        for name in Client.__struct_fields__
+    })  # fmt: skip
+
+
+def is_near(once: Once, distance_ns: int) -> bool:
+    """Tell whether two reports of one key are of one event, by how far apart they are."""
+    return once.within_ns is None or abs(distance_ns) <= once.within_ns
+
+
+def _with(users: Sequence[Stay], stay: Stay) -> tuple[Stay, ...]:
+    """Return the stays with one more, in the order of time; neighbours of one user are one stay."""
+    parts: list[Stay] = []
+    for each in sorted([*_around(users, stay.first_ns), stay]):
+        before = parts[-1] if parts else None
+        if before and before.user_id == each.user_id:
+            parts[-1] = Stay(before.first_ns, max(before.last_ns, each.last_ns), each.user_id)
+        else:
+            parts.append(each)
+    return tuple(parts)
+
+
+def _around(users: Sequence[Stay], time_ns: int) -> list[Stay]:
+    """Return the stays, the one that a moment lies in cut in two: its first moment and its last are known."""
+    parts = []
+    for each in users:
+        first, last, user_id = each
+        parts += [Stay(first, first, user_id), Stay(last, last, user_id)] if first < time_ns < last else [each]
+    return parts
+
+
+def _name(name: Hashable) -> int:
+    """Return a name as notes have it: larger integers take more memory."""
+    return hash(name) & _NAME_BITS
+
+
+def _fact_name(name: Hashable) -> int:
+    return _name(name) | _FACT
+
+
+def _bytes_of(note: Any) -> int:
+    """Return what a note takes, roughly: what has many members takes more."""
+    if isinstance(note, Struct):
+        return _NOTE_BYTES + sum(_bytes_of(getattr(note, name)) for name in note.__struct_fields__)
+    if isinstance(note, Mapping | tuple):
+        return _NOTE_BYTES + _MEMBER_BYTES * len(note)
+    return _NOTE_BYTES
