@@ -226,6 +226,11 @@ class Spool:
         """Return dead letters with an id over `after`, in order."""
         return self._letters.listed(after, limit)
 
+    def reasons(self) -> dict[str, int]:
+        """Return how many dead letters there are of each reason."""
+        with self._database.reading() as connection:
+            return dict(connection.execute("SELECT reason, count(*) FROM letters GROUP BY reason").fetchall())
+
     def requeue(self, ids: Sequence[int] | None) -> int:
         """Let dead letters wait again as new rows, all for None. Returns how many; fewer than asked if the disk is full."""
         return self._letters.requeue(ids)

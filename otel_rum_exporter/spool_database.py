@@ -179,6 +179,7 @@ class Database:
         with self._lock, self._translated():
             if self._connection is None:
                 raise SpoolError(f"{self.path}: the spool is closed")
+            self._numbers_now(self._connection)
             yield self._connection
 
     @contextmanager

@@ -87,6 +87,10 @@ class SpoolDirectory:
         names = {path.name.removesuffix(".salvaged") for path in self.path.glob(_FILES + "*") if _is_spool(path)}
         return [self.path / name for name in sorted(names)]
 
+    def quarantine(self) -> list[Path]:
+        """Return the damaged files that were put aside."""
+        return sorted(self.path.glob(_FILES + ".corrupt-*Z"))
+
     def owner(self, path: Path) -> int | None:
         """Return the id of the process that owns a file, 0 where that cannot be told, None if nobody does."""
         return holder(_lock_of(path))

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from otel_rum_exporter.commands.spool import spool
 from otel_rum_exporter.local.settings import MAX_EVENTS, Credentials, Settings
 from otel_rum_exporter.testing import APP_MONITOR_ID
 
@@ -125,3 +126,6 @@ def convert(files: tuple[str, ...], app_monitor_id: str | None) -> None:
     from otel_rum_exporter.commands.convert_files import convert_files  # noqa: PLC0415 - as above
 
     sys.exit(convert_files(files, app_monitor_id))
+
+
+commands.add_command(spool)
