@@ -1,0 +1,120 @@
+"""Servers that fork their workers after the exporter was used: every worker delivers, and nothing is mixed up."""
+
+import contextlib
+import http.client
+import os
+import signal
+import socket
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from lifecycle_processes import PATIENCE_S
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+
+WORKERS, EACH = 4, 50
+
+UWSGI = Path(sys.executable).parent / "uwsgi"
+
+
+class _Local(http.client.HTTPConnection):
+    """A connection to a Unix socket, which needs no port."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=PATIENCE_S)
+        self._path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE_S)
+        self.sock.connect(str(self._path))
+
+
+def get(path):
+    with contextlib.closing(_Local(path)) as connection:
+        connection.request("GET", "/")
+        return int(connection.getresponse().read())
+
+
+@pytest.fixture
+def socket_path(tmp_path):
+    return tmp_path / "s"
+
+
+def requests(path):
+    """Send 50 requests for each of four workers, eight at a time. Returns how many each process took."""
+    with ThreadPoolExecutor(8) as pool:
+        return Counter(pool.map(get, [path] * WORKERS * EACH))
+
+
+def expected(served):
+    return sorted(f"{worker}-{number}" for worker, count in served.items() for number in range(1, count + 1))
+
+
+def check(conserved, served, run):
+    """Each request's event arrived once, from the process that took it."""
+    *of_workers, of_master = conserved.names()
+    assert len(served) > 1, run
+    assert of_workers == expected(served), run
+    assert of_master.startswith("of the master"), run
+    assert sum(report["delivered"] for report in conserved.reports()) == len(of_workers) + 1
+    conserved.check()
+    conserved.begin_anew()
+
+
+@pytest.mark.parametrize("runs", [2, pytest.param(20, marks=pytest.mark.nightly)])
+def test_gunicorn_with_preload(applications, conserved, socket_path, runs):
+    """The master's connection is used when it forks: no worker sends on it, and the master's own event stays its."""
+    program = [sys.executable, "-m", "gunicorn", "-c", "python:lifecycle_gunicorn", "lifecycle_web:application"]
+    for run in range(runs):
+        with applications.start("", program=program, SOCKET=str(socket_path), HOME=str(socket_path.parent)) as server:
+            assert server.read() == "ready", server.end()
+            served = requests(socket_path)
+            server.signal(signal.SIGTERM)
+            code, _, errors = server.end()
+        assert code == 0, errors
+        check(conserved, served, run)
+
+
+@pytest.mark.skipif(not UWSGI.exists(), reason="uWSGI is not installed")
+@pytest.mark.parametrize("threads", [["--enable-threads"], []], ids=["threads", "no threads"])
+@pytest.mark.parametrize("runs", [2, pytest.param(20, marks=pytest.mark.nightly)])
+def test_uwsgi(applications, conserved, socket_path, threads, runs):
+    """It forks without telling Python: the process id tells. Without its threads the flush at the end delivers."""
+    options = ["--master", "--processes", str(WORKERS), *threads, "--die-on-term", "--need-app"]
+    program = [str(UWSGI), *options, "--http-socket", str(socket_path), "--module", "lifecycle_web"]
+    for run in range(runs):
+        with applications.start("", program=program) as server:
+            while f"spawned uWSGI worker {WORKERS}" not in (line := server.process.stderr.readline()):
+                assert line, server.end()
+            served = requests(socket_path)
+            server.signal(signal.SIGTERM)
+            code, _, errors = server.end()
+        assert code == 0, errors
+        check(conserved, served, run)
+
+
+PUBLISH = """
+    from lifecycle_celery import sell
+    for number in range(40):
+        sell.delay(number)
+"""
+
+
+def test_celery_prefork(applications, conserved, rum, tmp_path):
+    """Tasks in forked workers deliver their own events; the parent's connection was used before."""
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    applications.run(PUBLISH, BROKER=str(folder))
+    options = ["--pool", "prefork", "--concurrency", "2", "--loglevel", "WARNING"]
+    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    program = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "lifecycle_celery", "worker", *options, *quiet]
+    with applications.start("", program=program, BROKER=str(folder)) as worker:
+        rum.wait_for_events(41)
+        worker.signal(signal.SIGTERM)
+        code, _, errors = worker.end()
+    assert code == 0, errors
+    assert conserved.names() == [*(f"{number:03}" for number in range(40)), "of the parent"]
