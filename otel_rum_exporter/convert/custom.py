@@ -57,7 +57,7 @@ def named_event(name: str, attributes: Attributes, config: RumConfig, body: Any 
     """Return the custom event of a named log event or span event."""
     details = {
         "version": _VERSION,
-        "name": clip(well_formed(name), MAX_TEXT),
+        "name": _shown(name, config),
         "attributes": allowed(attributes, config),
     }
     value = _redacted("", jsonable(body), config)
@@ -68,7 +68,7 @@ def named_event(name: str, attributes: Attributes, config: RumConfig, body: Any 
 
 def span_event(span: SpanItem, attributes: Attributes, config: RumConfig) -> CustomEvent:
     """Return the custom event `otel.span` of a span without a built-in type. Units: durationMs is in milliseconds."""
-    details: dict[str, Any] = {"version": _VERSION, "name": clip(well_formed(span.name), MAX_TEXT)}
+    details: dict[str, Any] = {"version": _VERSION, "name": _shown(span.name, config)}
     details["kind"] = span.kind.name if isinstance(span.kind, SpanKind) else "INTERNAL"
     details["status"] = span.status.status_code.name if isinstance(span.status.status_code, StatusCode) else "UNSET"
     if span.start_time and span.end_time:
@@ -111,3 +111,8 @@ def _redacted(name: str, value: Any, config: RumConfig) -> Any:
     if isinstance(value, dict):
         return {key: _redacted(key, member, config) for key, member in value.items() if not _SECRET.search(key)}
     return value
+
+
+def _shown(name: str, config: RumConfig) -> str:
+    """Return a name as it is shown: some instrumentations give spans the URL for a name."""
+    return urls.redact_text(clip(well_formed(name), MAX_TEXT), config.url_query)

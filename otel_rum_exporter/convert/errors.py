@@ -27,6 +27,8 @@ _PYTHON = re.compile(r'^[ |]*File "(?P<file>[^"\n]+)", line (?P<line>\d{1,9})', 
 _JAVASCRIPT = re.compile(
     r"(?:at .*?\(|at (?:async )?|[^@]*@)(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})\)?"
 )
+_TRACEBACK = re.compile(r'\s*(?:[|+] *)?(?:Exception Group )?(?:Traceback \(most recent call last\)|File ")')
+_JAVASCRIPT_FRAME = re.compile(r"^[ \t]*at .*:\d{1,9}:\d{1,9}\)?[ \t]*$", re.MULTILINE)
 
 
 class Frame(NamedTuple):
@@ -44,12 +46,12 @@ def is_exception(attributes: Attributes) -> bool:
 
 def is_python(stack: str) -> bool:
     """Tell whether a stack is a Python traceback, whose innermost frame stands last."""
-    return _PYTHON.search(stack[-_MAX_PARSED:]) is not None
+    return bool(_python_frames(stack))
 
 
 def innermost_frame(stack: str) -> Frame | None:
     """Return the frame that raised: the last of a Python traceback, else the first of a JavaScript stack."""
-    frames = list(_PYTHON.finditer(stack[-_MAX_PARSED:]))
+    frames = _python_frames(stack)
     if frames:
         last = frames[-1]
         return Frame(last["file"], int(last["line"]), None)
@@ -58,6 +60,15 @@ def innermost_frame(stack: str) -> Frame | None:
         if frame and not frame["file"].endswith("<anonymous>") and frame["file"] != "native":
             return Frame(frame["file"], int(frame["line"]), int(frame["column"]))
     return None
+
+
+def _python_frames(stack: str) -> list[re.Match[str]]:
+    """Return the frames of a Python traceback, none of a JavaScript stack whose message holds somebody's traceback."""
+    end = stack[-_MAX_PARSED:]
+    frames = list(_PYTHON.finditer(end))
+    if frames and not _TRACEBACK.match(stack) and _JAVASCRIPT_FRAME.search(end, frames[-1].end()):
+        return []
+    return frames
 
 
 def cut_stack(stack: str, length: int, url_query: UrlQuery = "keep") -> str | None:

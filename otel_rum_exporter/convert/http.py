@@ -23,7 +23,8 @@ from otel_rum_exporter.items import SpanItem
 _ERROR_STACK_LENGTH = 200  # characters; what aws-rum-web's HTTP plugins keep
 _MAX_METHOD = 32
 _MAX_ERROR = 1024
-_DEFAULT_PORTS = {"http": "80", "https": "443"}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_LAST_PORT = 65_535
 _CLIENT_ERROR = 400
 _FIRST_STATUS, _LAST_STATUS = 100, 599
 _XHR_ENDS = ("abort", "timeout", "error")  # span events of XMLHttpRequest, in aws-rum-web's words
@@ -114,16 +115,17 @@ def _url(attributes: Attributes, kind: SpanKind) -> str | None:
     whole = text(attributes, "url.full", "http.url")
     if whole:
         return whole
-    path = text(attributes, "url.path") or text(attributes, "http.target")
-    query = text(attributes, "url.query")
-    target = (path or "") + ("?" + query if query else "")
+    path = text(attributes, "url.path", "http.target") or ""
+    query = (text(attributes, "url.query") or "").removeprefix("?")
+    target = path + ("?" + query if query else "")
     scheme = text(attributes, "url.scheme", "http.scheme") or "http"
     # WSGI's server.address and http.host may hold the port already
     authority = text(attributes, "http.host") if kind is SpanKind.SERVER else None
     authority = authority or text(attributes, "server.address", "http.host", "net.peer.name", "http.server_name")
     if authority is None or urls.is_unspecified(authority):
         return target or None
-    return f"{scheme}://{_with_port(authority, scheme, attributes)}{target}"
+    slash = "/" if path and not path.startswith("/") else ""
+    return f"{scheme}://{_with_port(authority, scheme, attributes)}{slash}{target}"
 
 
 def _with_port(authority: str, scheme: str, attributes: Attributes) -> str:
@@ -132,7 +134,9 @@ def _with_port(authority: str, scheme: str, attributes: Attributes) -> str:
         return authority
     port = parts.port or integer(attributes, "server.port", "net.peer.port", "net.host.port")
     name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or authority
-    return name if port is None or str(port) == _DEFAULT_PORTS.get(scheme) else f"{name}:{port}"
+    if port is None or not 0 < port <= _LAST_PORT or port == _DEFAULT_PORTS.get(scheme):
+        return name
+    return f"{name}:{port}"
 
 
 def _error(

@@ -228,7 +228,8 @@ def _system(attributes: Attributes) -> str | None:
     name = text(attributes, "user_agent.os.name", "browser.platform", "os.name")
     for prefix, system in _LEGACY_PLATFORMS:
         if name and name.startswith(prefix):
-            return system
+            # navigator.platform of a phone names Android's kernel
+            return "Android" if system == "Linux" and flag(attributes, "browser.mobile") else system
     return _clipped(name)
 
 

@@ -110,10 +110,10 @@ def load_ns(attributes: Attributes) -> int:
 def from_spans(load: Mapping[str, int], fetch: FetchMarks | None) -> NavigationEvent | DropReason:
     """Return the event of a `documentLoad` span's marks and, where it is known, its `documentFetch`.
 
-    Errors: INCOMPLETE without loadEventEnd.
+    Errors: INCOMPLETE without loadEventEnd, or where it stands before the load began: it was 0 then.
     """
     origin_ns = time_origin_ns(load, fetch)
-    if origin_ns is None or "loadEventEnd" not in load:
+    if origin_ns is None or load.get("loadEventEnd", 0) <= load.get("fetchStart", origin_ns):
         return DropReason.INCOMPLETE
     times = {**load, **(fetch.times_ns if fetch else {})}
     if fetch is None:
@@ -123,8 +123,7 @@ def from_spans(load: Mapping[str, int], fetch: FetchMarks | None) -> NavigationE
         # the instrumentation writes the decoded size only where it differs
         marks["encodedBodySize"] = fetch.encoded_bytes
         marks["decodedBodySize"] = fetch.encoded_bytes if fetch.decoded_bytes is None else fetch.decoded_bytes
-    duration = marks["loadEventEnd"]
-    return _event(marks, duration, "", None) if duration else DropReason.INCOMPLETE
+    return _event(marks, marks["loadEventEnd"], "", None)
 
 
 def time_origin_ns(load: Mapping[str, int], fetch: FetchMarks | None) -> int | None:

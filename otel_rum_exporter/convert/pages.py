@@ -41,6 +41,10 @@ def route_view(span_name: str, page_id_format: PageIdFormat) -> PageViewEvent | 
 
 def server_page_id(attributes: Attributes, page_id_format: PageIdFormat) -> str | None:
     """Return the page that a server's caller asked for, None of calls that are not HTTP."""
-    url = text(attributes, "url.path", "http.target", "http.url", "url.full") if http.is_http(attributes) else None
+    if not http.is_http(attributes):
+        return None
+    target = text(attributes, "url.path", "http.target")
+    # a path may begin with two slashes, after which no host is named
+    url = f"//-{target}" if target and target.startswith("/") else target or text(attributes, "http.url", "url.full")
     page = urls.page_id(url, page_id_format)
     return clip(well_formed(page), MAX_PAGE_ID) if page else None

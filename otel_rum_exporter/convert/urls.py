@@ -19,7 +19,8 @@ _JWT = re.compile(r"^eyJ[\w-]+\.[\w-]*\.[\w-]*$")
 _USERINFO = re.compile(r"//[^/]*@")
 _REDACTED = "REDACTED"
 _IN_TEXT = re.compile(
-    r"(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{1,31}://[^\s()]+?(?=(?::\d+){0,2}(?:[\s()]|$))"  # without line and column
+    r"(?<![a-z0-9+.-])(?:[a-z][a-z0-9+.-]{1,31}://|data:[\w.+-]{1,64}/)"
+    r"[^\s()]+?(?=(?::\d+){0,2}(?:[\s()]|$))"  # without line and column
     r"|(?<=\?)[^\s()?]+",  # the query of a URL without a host
     re.IGNORECASE,
 )
@@ -120,7 +121,7 @@ def redact(url: str, url_query: UrlQuery) -> str:
 
 def redact_text(text: str, url_query: UrlQuery) -> str:
     """Return a text with its URLs redacted, the queries of URLs without a host among them."""
-    if "://" not in text and "?" not in text:
+    if ":" not in text and "?" not in text:
         return text
     return _IN_TEXT.sub(lambda url: _redacted_in_text(url[0], url_query), text)
 
@@ -133,7 +134,7 @@ def redact_attribute(name: str, value: str, url_query: UrlQuery) -> str:
 
 
 def _redacted_in_text(url: str, url_query: UrlQuery) -> str:
-    if "://" in url:
+    if "://" in url or url[:5].lower() == "data:":
         return redact(url, url_query)
     if "=" not in url:
         return url  # a question in prose

@@ -141,10 +141,8 @@ def once(attributes: Attributes, body: Any, reported_ns: int) -> Once | None:
 
 def _fields(attributes: Attributes, body: Any) -> Mapping[str, Any]:
     """Return name, value and id: attributes since semantic conventions 1.44, members of the body before."""
-    prefix = "browser.web_vital."
-    if prefix + "name" in attributes or not isinstance(body, Mapping):
-        return {name: attributes.get(prefix + name) for name in ("name", "value", "id")}
-    return body
+    prefix, old = "browser.web_vital.", body if isinstance(body, Mapping) else {}
+    return {name: attributes.get(prefix + name, old.get(name)) for name in ("name", "value", "id")}
 
 
 def _attribution(attribution_type: type[msgspec.Struct], body: Any, url_query: UrlQuery) -> Any:
