@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import sqlite3
 import threading
 import zlib
@@ -25,6 +26,7 @@ _BUSY_TIMEOUT_S = 5.0
 _CHECKPOINT_PAGES = 1000
 _WAL_BYTES = 8 * 1024 * 1024  # to which a write-ahead log is cut that a long transaction made longer
 _CHECKED_BYTES = 64 * 1024 * 1024  # up to which checking a whole file takes no time that a start would notice
+_SCARCE_BYTES = 16 * 1024 * 1024  # of free disk, where the log must not grow any more
 _PARAMETERS = 500  # of one statement; SQLite's limit was 999 for long
 
 # size stands in the indices by age, so that counting needs none of the pages that hold events;
@@ -186,6 +188,9 @@ class Database:
     def writing(self) -> Iterator[Transaction]:
         """Hold the connection for a transaction: all of it is committed, or nothing."""
         with self.reading() as connection:
+            if shutil.disk_usage(self.path.parent).free < _SCARCE_BYTES:
+                # what is in the database already need not stay in the log, which then begins at its start again
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 transaction = Transaction(connection, self._numbers_now(connection))
