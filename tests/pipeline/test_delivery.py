@@ -5,8 +5,8 @@ from rum_items import key, keyed
 
 from otel_rum_exporter import RumConfig
 from otel_rum_exporter.batching import Queued
-from otel_rum_exporter.client import Retry, _normalise_retry_after, _seconds
 from otel_rum_exporter.delivery import Delivery, retry_at
+from otel_rum_exporter.verdicts import Retry
 
 NOW = 1000.0
 PATIENT = RumConfig(max_age=86_400_000)
@@ -57,35 +57,3 @@ def test_a_batch_that_would_be_too_old_is_given_up():
     config, verdict = RumConfig(max_age=60_000), Retry("server", "", 10.0)
     assert retry_at(delivery(1, 1.0, 49.0), verdict, config, NOW, lambda: 0.0) == NOW + 10
     assert retry_at(delivery(1, 1.0, 50.0), verdict, config, NOW, lambda: 0.0) is None
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("7", 7),
-        ("0.2", 1),
-        ("2.5", 3),
-        ("Wed, 21 Oct 2026 07:28:30 GMT", 30),
-        ("Wed, 21 Oct 2026 07:27:00 GMT", 0),
-        ("-5", 0),
-        ("abc", 0),
-        ("nan", 0),
-        ("inf", 0),
-        ("1e999", 0),
-        ("9" * 5000, 0),
-        ("999999", 999_999),
-        ("", 0),
-    ],
-    ids=["number", "below 1", "decimal", "date", "past", "negative", "word", "nan", "inf", "overflow", "digits", "days", "empty"],
-)  # fmt: skip
-def test_retry_after_becomes_whole_seconds(value, seconds):
-    """What botocore's parser would raise on is a number before it sees it; dates count by the service's clock."""
-    answer = {"headers": {"retry-after": value, "date": "Wed, 21 Oct 2026 07:28:00 GMT"}}
-    _normalise_retry_after(answer)
-    assert answer["headers"]["retry-after"] == str(seconds)
-
-
-def test_a_date_without_the_services_own_counts_by_ours():
-    """Without a Date header the local clock has to do."""
-    assert _seconds("Wed, 21 Oct 2015 07:28:00 GMT") is None
-    assert _seconds("Fri, 21 Oct 2395 07:28:00 GMT") > 1e9

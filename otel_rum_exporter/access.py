@@ -1,0 +1,140 @@
+"""boto3's client for CloudWatch RUM: how it is made, and when it is made anew."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore import UNSIGNED, exceptions
+from botocore.config import Config
+from botocore.credentials import CredentialResolver
+from botocore.session import Session, get_session
+
+from otel_rum_exporter.answers import OPERATION
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.credentials import GuestIdentity, GuestProvider
+from otel_rum_exporter.put_request import shape_requests
+
+_CONNECT_TIMEOUT_S = 3.0
+_LOOK_AGAIN_S = 25.0  # less than the 30 s after which an app monitor that takes nothing is first tried again
+_AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
+
+
+class Access:
+    """One client for all senders, and another one when its credentials do not do any more.
+
+    Clients keep the credentials that they found. So when the service refuses them, files that were rotated and
+    variables that were set meanwhile are found by a client of a fresh session: at once, and from then on until a success
+    every 25 s at most.
+    """
+
+    def __init__(self, config: RumConfig, clock: Callable[[], float], now: Callable[[], datetime]) -> None:
+        """Remember the configuration. The clock is monotonic, in seconds; `now` is for the end of credentials."""
+        self._config = config
+        self._clock = clock
+        self._now = now
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._made_at = 0.0
+        self._is_doubted = False
+        self._guest = (
+            GuestIdentity(config.identity_pool_id, config.guest_role_arn, _settings(config, config.timeout_s))
+            if config.identity_pool_id
+            else None
+        )
+
+    def client(self) -> Any:
+        """Return the client of all senders; the first call makes it."""
+        with self._lock:
+            if self._client is None:
+                self._make_locked()
+            return self._client
+
+    def short_client(self, timeout_s: float) -> Any:
+        """Return a client of its own for an attempt that has less time."""
+        return self._made(timeout_s)
+
+    def look_again(self, client: Any, *, is_refused: bool) -> bool:
+        """Tell whether there is another client than one whose credentials failed; makes it, if that is due.
+
+        Args:
+            client: The client that failed.
+            is_refused: Whether the service refused its credentials; otherwise it has none.
+        """
+        with self._lock:
+            if self._client is not client:
+                return True
+            is_first_refusal = is_refused and not self._is_doubted
+            if not is_first_refusal and self._clock() - self._made_at < _LOOK_AGAIN_S:
+                return False
+            self._make_locked()
+            self._is_doubted = True
+            return True
+
+    def succeeded(self) -> None:
+        """Take note that the service accepts the credentials."""
+        self._is_doubted = False
+
+    @cached_property
+    def knows_session_metadata(self) -> bool:
+        """Whether the installed botocore can send SessionMetadata. True where its model cannot be read."""
+        try:
+            model = get_session().get_service_model("rum")
+        except exceptions.BotoCoreError:
+            return True
+        return "SessionMetadata" in model.operation_model(OPERATION).input_shape.members
+
+    def _make_locked(self) -> None:
+        self._client = self._made(self._config.timeout_s)
+        self._made_at = self._clock()
+
+    def _made(self, timeout_s: float) -> Any:
+        config = self._config
+        session = self._session()
+        settings = _settings(config, timeout_s)
+        client = self._connect(session, settings, is_aws=config.endpoint is None)
+        if config.endpoint is None and not (urlsplit(client.meta.endpoint_url).hostname or "").endswith(_AWS_DOMAINS):
+            client = self._connect(session, settings, is_aws=False)  # the profile names an endpoint
+        shape_requests(client, config.compression)
+        return client
+
+    def _session(self) -> boto3.session.Session:
+        """Return a session of our own: the application may have changed the default one."""
+        session: Session = get_session()
+        if self._guest is not None:
+            guests = GuestProvider(self._guest, session, self._now)
+            session.register_component("credential_provider", CredentialResolver([guests]))
+        return boto3.session.Session(botocore_session=session)
+
+    def _connect(self, session: boto3.session.Session, settings: Config, *, is_aws: bool) -> Any:
+        if not is_aws:
+            # the service's model puts `dataplane.` in front of any host, also of those that are not AWS's
+            settings = settings.merge(Config(inject_host_prefix=False))
+        region, endpoint = self._config.region, self._config.endpoint
+        return session.client("rum", region_name=region, endpoint_url=endpoint, config=settings)
+
+
+def _settings(config: RumConfig, timeout_s: float) -> Config:
+    return Config(
+        connect_timeout=min(_CONNECT_TIMEOUT_S, timeout_s),
+        read_timeout=timeout_s,
+        # the delivery retries, by rules that boto3's own retries do not follow
+        retries={"mode": "standard", "total_max_attempts": 1},
+        # a request that was left behind has its connection until it ends
+        max_pool_connections=2 * config.max_in_flight,
+        user_agent_extra=f"otel-rum-exporter/{_version()}",
+        signature_version=UNSIGNED if config.auth == "none" else None,
+    )
+
+
+def _version() -> str:
+    try:
+        return version("otel-rum-exporter")
+    except PackageNotFoundError:
+        return "unknown"

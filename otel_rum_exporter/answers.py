@@ -1,0 +1,188 @@
+"""Every answer of the service and every exception of boto3 becomes a verdict, once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from botocore import exceptions
+
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.verdicts import Cause, Delivered, Parked, Refused, Rejected, Retry, Verdict
+
+OPERATION = "PutRumEvents"
+
+_TOO_MANY_REQUESTS = 429
+_REQUEST_TIMEOUT = 408
+_FIRST_ERROR = 400
+_SERVER_ERROR = 500
+_REJECTING = (400, 413)
+_REFUSING = (401, 403)
+_NOT_FOUND = 404
+# beginnings of the codes that are about credentials, some of which come with 400
+_CREDENTIAL_CODES = (
+    "AccessDenied",
+    "ExpiredToken",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+    "MissingAuthenticationToken",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClient",
+)
+_MAX_SKEW_S = 240.0  # AWS takes signatures that are up to five minutes off
+
+_NO_CREDENTIALS = (
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.MetadataRetrievalError,
+    exceptions.RefreshWithMFAUnsupportedError,
+    exceptions.SSOError,
+    exceptions.TokenRetrievalError,
+    exceptions.NoAuthTokenError,
+    getattr(exceptions, "LoginError", exceptions.SSOError),  # `aws login` came with botocore 1.41
+)
+_ADVICE: dict[type[Exception], str] = {
+    exceptions.NoCredentialsError: "; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none",
+    exceptions.NoRegionError: " Set OTEL_EXPORTER_RUM_REGION or AWS_REGION",
+    RuntimeError: " Is the clock of this machine right?",
+}
+
+
+# --- answers
+
+
+def verdict_on_success(response: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on an answer that boto3 takes for a success."""
+    metadata = response["ResponseMetadata"]
+    content_type = metadata["HTTPHeaders"].get("content-type", "")
+    if "html" in content_type.lower():
+        # a captive portal's or a proxy's: the service answers with nothing
+        return Retry("server", f"{metadata['HTTPStatusCode']} with a web page, which CloudWatch RUM did not write")
+    return Delivered()
+
+
+def verdict_on_answer(response: Mapping[str, Any]) -> Verdict:
+    """Return the verdict on an answer that boto3 raises as an error."""
+    metadata = response.get("ResponseMetadata", {})
+    status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
+    code, message = _code_and_message(response)
+    cause = _cause(status, code)
+    if cause is not None:
+        return Retry(cause, message, retry_after_s(headers.get("retry-after")))
+    if status in _REFUSING or code.startswith(_CREDENTIAL_CODES):
+        return Parked(DropReason.UNAUTHORIZED, message + _skew(headers.get("date")))
+    if status == _NOT_FOUND:
+        return Parked(DropReason.NOT_FOUND, message)
+    return Rejected(message) if status in _REJECTING else Retry("unknown", message)
+
+
+def _code_and_message(response: Mapping[str, Any]) -> tuple[str, str]:
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    error = response.get("Error", {})
+    code = str(error.get("Code", status))
+    return code, f"{status} {code}: {error.get('Message') or response.get('message') or ''}"
+
+
+def _cause(status: int, code: str) -> Cause | None:
+    """Return why it is worth to try again, None if it is not."""
+    if status == _TOO_MANY_REQUESTS or "Throttl" in code:  # some of AWS's services throttle with 400
+        return "throttled"
+    # a redirect is a captive portal's or a proxy's: the service gives none
+    return "server" if status == _REQUEST_TIMEOUT or status >= _SERVER_ERROR or status < _FIRST_ERROR else None
+
+
+def _skew(date: str | None) -> str:
+    """Return what is wrong with this machine's clock, as the end of a message, by the Date of an answer."""
+    try:
+        skew_s = (datetime.now(timezone.utc) - parsedate_to_datetime(date or "")).total_seconds()
+    except (TypeError, ValueError):
+        return ""
+    if abs(skew_s) < _MAX_SKEW_S:
+        return ""
+    return f" (the clock of this machine is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} the service's)"
+
+
+# --- exceptions
+
+
+def verdict_on_exception(error: Exception, *, is_sending: bool) -> Verdict:
+    """Return the verdict on what boto3 raises.
+
+    Args:
+        error: The exception.
+        is_sending: Whether it comes of a request, and not of making the client.
+    """
+    if isinstance(error, exceptions.ClientError):
+        return _verdict_on_client_error(error)
+    if isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)):
+        return Retry("network", str(error))
+    if isinstance(error, exceptions.ParamValidationError) or (is_sending and isinstance(error, ValueError)):
+        return Rejected(str(error))
+    if isinstance(error, _NO_CREDENTIALS) or _are_out_of_date(error):
+        return Parked(DropReason.UNAUTHORIZED, str(error) + _ADVICE.get(type(error), ""))
+    if isinstance(error, RuntimeError):
+        return Refused(DropReason.INTERNAL, f"RuntimeError: {error}")
+    # what is left of botocore's exceptions is about regions, profiles, endpoints and other settings
+    return Refused(DropReason.NOT_CONFIGURED, str(error) + _ADVICE.get(type(error), ""))
+
+
+def _are_out_of_date(error: Exception) -> bool:
+    """Tell botocore's exception of credentials that are out of date when they come from other RuntimeErrors."""
+    return isinstance(error, RuntimeError) and "credentials" in str(error)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Tell whether an exception is an answer of CloudWatch RUM, and not of a service that gives credentials."""
+    return isinstance(error, exceptions.ClientError) and error.operation_name == OPERATION
+
+
+def passing_cause(error: exceptions.ClientError) -> Cause | None:
+    """Return why a service that gave no credentials may give them later, None if it will not."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return _cause(status, _code_and_message(error.response)[0])
+
+
+def _verdict_on_client_error(error: exceptions.ClientError) -> Verdict:
+    if is_refusal(error):
+        return verdict_on_answer(error.response)
+    # STS's or Cognito's, which botocore asks for credentials when it signs
+    message = f"{error.operation_name}: {_code_and_message(error.response)[1]}"
+    cause = passing_cause(error)
+    return Parked(DropReason.UNAUTHORIZED, message) if cause is None else Retry(cause, message)
+
+
+# --- Retry-After
+
+
+def normalise_retry_after(response_dict: dict[str, Any], **_: Any) -> None:
+    """Make Retry-After whole seconds: botocore's parser takes nothing else, and raises ValueError on a date."""
+    headers = response_dict["headers"]
+    value = headers.get("retry-after")
+    if value is not None:
+        headers["retry-after"] = str(math.ceil(retry_after_s(value, headers.get("date")) or 0))
+
+
+def retry_after_s(value: str | None, date: str | None = None) -> float | None:
+    """Return what Retry-After asks for, None where it asks for nothing that makes sense."""
+    try:
+        seconds = float(value or "nan")
+    except ValueError:
+        seconds = _seconds_until(value or "", date)
+    return seconds if math.isfinite(seconds) and seconds > 0 else None
+
+
+def _seconds_until(value: str, date: str | None) -> float:
+    try:
+        until = parsedate_to_datetime(value)
+        # by the service's own clock: ours may be wrong
+        now = parsedate_to_datetime(date) if date else datetime.now(timezone.utc)
+        return (until - now).total_seconds()
+    except (TypeError, ValueError):
+        return math.nan
