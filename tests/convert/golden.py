@@ -28,13 +28,18 @@ def cases(path):
     return json.loads(path.read_text())["cases"]
 
 
+def converter(case):
+    """What converts the items of a case."""
+    return Converter(configured(**case.get("options", {})))
+
+
 def converted(case, exports=None):
     """Each item of a case, with what it is converted to: a Conversion or a DropReason."""
-    converter = Converter(configured(**case.get("options", {})))
+    convert = converter(case)
     for export in case["exports"] if exports is None else exports:
         ids = LogEventIds()
         for item in otlp.items(json.dumps(export)):
-            yield item, converter.log(item, ids) if isinstance(item, otlp.Log) else converter.span(item)
+            yield item, convert.log(item, ids) if isinstance(item, otlp.Log) else convert.span(item)
 
 
 def raw_outcome(case, **line_options):
