@@ -133,13 +133,11 @@ class RumConfig:
             "a Cognito identity pool id such as eu-central-1:12345678-1234-1234-1234-123456789012", IDENTITY_POOL_ID
         ),
         "Cognito identity pool whose guest credentials sign the requests.",
-        later=LATER,
     )
     guest_role_arn: str | None = option(
         None,
         matching("the ARN of an IAM role", ROLE_ARN),
         "Role for the identity pool's classic flow.",
-        later=LATER,
     )
     domain: str | None = option(
         None,
