@@ -1,6 +1,5 @@
 """One attempt: the real boto3 client on a real socket, and what becomes of its answers."""
 
-import json
 import socket
 import struct
 import threading
@@ -8,55 +7,13 @@ import threading
 import msgspec
 import pytest
 from opentelemetry import context
-from rum_items import MONITOR_ID, START_NS, session
+from rum_batches import ANY, PATH, SESSION_METADATA, attempt, batch, client, settled
+from rum_items import MONITOR_ID
 
 from otel_rum_exporter import DropReason, RumConfig
 from otel_rum_exporter.client import RumClient
-from otel_rum_exporter.events import AppMonitor, Batch, RumEvent
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
 from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry
-
-SESSION_METADATA = '{"version":"1.0.0","domain":"shop.example","platformType":"web"}'
-
-
-def batch(number=1, size=10, session_metadata=SESSION_METADATA):
-    details = json.dumps({"version": "1.0.0", "text": "ab" * (size // 2)})
-    events = [
-        RumEvent(
-            id=session(1000 + index),
-            timestamp=START_NS / 1e9,
-            type="test",
-            details=details,
-            metadata='{"version":"1.0.0"}' if session_metadata else SESSION_METADATA,
-        )
-        for index in range(number)
-    ]
-    return Batch(
-        batch_id=session(1),
-        monitor=AppMonitor(MONITOR_ID, "shop", "1.0.0", None),
-        session_id=session(2),
-        user_id=session(3),
-        session_metadata=session_metadata,
-        events=tuple(events),
-    )
-
-
-def client(endpoint, **options):
-    arguments = {"app_monitor_id": MONITOR_ID, "region": "us-east-1", "endpoint": endpoint} | options
-    return RumClient(RumConfig.load({name: value for name, value in arguments.items() if value is not None}, {}))
-
-
-def attempt(endpoint, number=1, size=10, **options):
-    sender = client(endpoint, **options)
-    return sender.attempt(batch(number, size, SESSION_METADATA if sender.knows_session_metadata() else None))
-
-
-def settled(endpoint, **options):
-    """The verdict once other credentials were looked for, as the delivery goes again at once."""
-    sender = client(endpoint, **options)
-    verdict = sender.attempt(batch(session_metadata=None))
-    assert (type(verdict), verdict.cause) == (Retry, "credentials")
-    return sender.attempt(batch(session_metadata=None))
 
 
 def test_delivered(rum):
@@ -124,7 +81,7 @@ def test_a_web_page_is_no_success(rum):
 def test_answers_that_refuse_the_credentials(rum, status):
     """Other credentials are looked for once; then nothing of the app monitor is taken."""
     rum.set_faults(status=status)
-    verdict = settled(rum.endpoint)
+    verdict = settled(client(rum.endpoint))
     assert isinstance(verdict, Parked)
     assert (verdict.reason, f"Fault on request: {status}" in verdict.message) == (DropReason.UNAUTHORIZED, True)
     assert rum.stats()["requests"] == 2
@@ -171,7 +128,7 @@ def test_redirects_are_not_followed(rum, status):
 def test_the_services_own_validation(rum):
     """What the service says of a request stands in the verdict."""
     lacking = [msgspec.structs.replace(event, metadata="{}") for event in batch().events]
-    verdict = client(rum.endpoint).attempt(msgspec.structs.replace(batch(session_metadata=None), events=lacking))
+    verdict = client(rum.endpoint).attempt(msgspec.structs.replace(ANY, events=lacking))
     assert isinstance(verdict, Rejected)
     assert verdict.message.startswith("400 ValidationException: ")
 
@@ -193,7 +150,7 @@ def test_a_deadline_shortens_the_timeout(rum):
     """At the end of a deadline an attempt may take less than the configured time; no other client is made for it."""
     rum.set_faults(hang=True)
     sender = client(rum.endpoint, timeout=600_000)
-    verdict = sender.attempt(batch(session_metadata=None), timeout_s=0.2)
+    verdict = sender.attempt(ANY, timeout_s=0.2)
     assert verdict == Retry("network", "The request was given up: no end after 0.2 s")
 
 
@@ -253,7 +210,7 @@ def test_no_credentials(local_rum):
 def test_a_wrong_secret(rum, monkeypatch):
     """403 says what the service said."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    verdict = settled(rum.endpoint)
+    verdict = settled(client(rum.endpoint))
     assert isinstance(verdict, Parked)
     assert (verdict.reason, "403" in verdict.message) == (DropReason.UNAUTHORIZED, True)
 
@@ -277,7 +234,7 @@ def test_an_unknown_profile(rum, monkeypatch):
 def test_the_region_of_the_environment(rum, variable):
     """boto3 by itself ignores AWS_REGION; the endpoint checks the region that the signature is for."""
     config = RumConfig.load({"endpoint": rum.endpoint, "app_monitor_id": MONITOR_ID}, {variable: "us-east-1"})
-    assert RumClient(config).attempt(batch(session_metadata=None)) == Delivered()
+    assert RumClient(config).attempt(ANY) == Delivered()
 
 
 @pytest.mark.parametrize(("size", "encoding"), [(100, ""), (2500, "gzip")], ids=["small", "large"])
@@ -304,7 +261,7 @@ def test_unsigned():
 
 def test_unsigned_although_there_are_credentials(rum):
     """With auth none a signing endpoint refuses: nothing falls back to signing, nor the other way."""
-    verdict = settled(rum.endpoint, auth="none")
+    verdict = settled(client(rum.endpoint, auth="none"))
     assert isinstance(verdict, Parked)
     assert verdict.reason is DropReason.UNAUTHORIZED
 
@@ -329,9 +286,6 @@ def _recorded_target(serve):
     return heads[0].rsplit(" ", 1)[0], host.split(" ", 1)[1].replace(str(port), "PORT")
 
 
-PATH = f"/appmonitors/{MONITOR_ID}/"
-
-
 @pytest.mark.usefixtures("_credentials")
 @pytest.mark.parametrize("prefix", ["", "/", "/rum/v1"])
 def test_a_custom_endpoint_is_used_as_given(prefix):
@@ -348,7 +302,7 @@ def test_the_endpoint_of_the_environment(variable):
     def send(port):
         environ = {variable: f"http://localhost:{port}/proxy"}
         config = RumConfig.load({"app_monitor_id": MONITOR_ID, "region": "us-east-1"}, environ)
-        RumClient(config).attempt(batch(session_metadata=None))
+        RumClient(config).attempt(ANY)
 
     assert _recorded_target(send) == (f"POST /proxy{PATH}", "localhost:PORT")
 
@@ -387,7 +341,7 @@ def test_awss_own_endpoint(region, url):
 
     sender._access.client().meta.events.register("before-send.rum.PutRumEvents", keep)
     with pytest.raises(ConnectionAbortedError):
-        sender.attempt(batch(session_metadata=None))
+        sender.attempt(ANY)
     assert sent == [url + PATH]
 
 
@@ -398,7 +352,7 @@ def test_instrumentations_are_suppressed_by_the_pipeline_only(rum):
     sender._access.client().meta.events.register(
         "before-send.rum.PutRumEvents", lambda **_: seen.append(context.get_value("suppress_instrumentation"))
     )
-    sender.attempt(batch(session_metadata=None))
+    sender.attempt(ANY)
     assert seen == [None]
 
 
