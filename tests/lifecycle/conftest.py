@@ -1,6 +1,7 @@
 """An endpoint in a process of its own, applications that send to it, and the check that nothing got lost."""
 
 import os
+import socket
 
 import pytest
 from lifecycle_conservation import Conservation
@@ -61,3 +62,11 @@ def options(rum, monkeypatch, tmp_path):
         "domain": "shop.example",
         "session_start": "off",
     }
+
+
+@pytest.fixture
+def refused():
+    """The URL of a port that nobody listens on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"

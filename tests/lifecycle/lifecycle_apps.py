@@ -18,13 +18,14 @@ SESSION = "6f0c2a51-9a53-4a0e-8f0b-0d3d7c1f2b11"
 class Shop:
     """An application that reports spans; `batch` tells by which of the SDK's processors."""
 
-    def __init__(self, *, batch=False, shutdown_on_exit=False, **options):
+    def __init__(self, *, batch=False, shutdown_on_exit=False, is_global=True, **options):
         self.exporter = RumSpanExporter(**({"session_start": "off"} | options))
         processor = BatchSpanProcessor if batch else SimpleSpanProcessor
         self.provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=shutdown_on_exit)
         self.provider.add_span_processor(processor(self.exporter))
-        trace.set_tracer_provider(self.provider)
-        self._tracer = trace.get_tracer("shop")
+        if is_global:
+            trace.set_tracer_provider(self.provider)
+        self._tracer = self.provider.get_tracer("shop")
 
     def sell(self, name, *, session=SESSION):
         self._tracer.start_span(str(name), attributes={"session.id": session}).end()

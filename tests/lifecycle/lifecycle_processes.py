@@ -27,9 +27,9 @@ class Application:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def end(self):
+    def end(self, patience_s=PATIENCE_S):
         """Wait for its end. Returns its exit code, what else it printed, and its errors."""
-        output, errors = self.process.communicate(timeout=PATIENCE_S)
+        output, errors = self.process.communicate(timeout=patience_s)
         return self.process.returncode, output, errors
 
 
@@ -58,10 +58,10 @@ class Applications:
                 if process.poll() is None:
                     process.kill()
 
-    def run(self, script, *arguments, check=True, **environment):
+    def run(self, script, *arguments, check=True, patience_s=PATIENCE_S, **environment):
         """Run a script to its end. Returns its exit code, what it printed, and its errors."""
         with self.start(script, *arguments, **environment) as application:
-            code, output, errors = application.end()
+            code, output, errors = application.end(patience_s)
         assert code == 0 or not check, errors
         return code, output, errors
 
