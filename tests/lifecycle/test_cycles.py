@@ -11,7 +11,7 @@ PRELUDE = """
     from otel_rum_exporter import RumLogRecordExporter
 
     def cycle(number):
-        """Make exporters and shut them down; one in so many sends, since a client of boto3 takes a tenth of a second."""
+        # one in so many sends: making a client of boto3 takes a tenth of a second
         shop = Shop(is_global=False, flush_interval=600_000)
         logs = RumLogRecordExporter(session_start="off", flush_interval=600_000)
         if number % one_in == 0:
