@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from straight_line import configured
+from test_any_attributes import logs, options, spans
 from test_golden import CASES
 
+from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.convert.conversion import Deferred, Draft
 from otel_rum_exporter.convert.drafts import Unresolved, decode_draft, encode_draft
 from otel_rum_exporter.convert.interaction import SpanInteraction
@@ -80,6 +83,15 @@ def test_round_trip(draft):
     again = decode_draft(encode_draft(draft))
     assert again == draft
     assert repr(again.details) == repr(draft.details)
+
+
+@given(spans | logs, options)
+def test_whatever_is_converted_can_be_written(item, chosen):
+    """Items of applications hold values of any type; their events hold none that cannot be written."""
+    converter = Converter(configured(**chosen))
+    each = converter.log(item, LogEventIds()) if hasattr(item, "log_record") else converter.span(item)
+    drafts = getattr(each, "events", [])
+    assert [written_and_read(draft) for draft in drafts] == drafts
 
 
 @pytest.mark.parametrize("case", CASES)
