@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timezone
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from otel_rum_exporter.spool_database import create_tables, files_of, seal, susp
 _AT_ONCE = 256  # rows between looks at the clock
 _COPIED_BYTES = 64 * 1024 * 1024  # of a file that is copied although somebody waits
 _HIGHEST_ID = 2**63 - 1
-_MAX_FAILURES = 10_000  # after which the damage is no longer a few pages
+_LINEAR = 4096  # ids that are tried one by one behind damage; a page holds some dozens
 _SIZE_AT = slice(28, 32)  # https://www.sqlite.org/fileformat.html: the header's number of pages
 
 
@@ -213,57 +213,70 @@ _LETTERS = _Table(
 
 
 def _copied(damaged: sqlite3.Connection, into: sqlite3.Connection, table: _Table, deadline: float | None) -> int:
-    rows = _readable(damaged, table)
+    rows = _Rows(damaged, table, deadline).readable()
     before = into.total_changes
     while some := list(islice(rows, _AT_ONCE)):
         into.executemany(table.insert(), some)
-        if deadline is not None and time.monotonic() > deadline:
-            raise _OutOfTime
+        _check_time(deadline)
     return into.total_changes - before
 
 
-def _readable(damaged: sqlite3.Connection, table: _Table) -> Iterator[tuple[Any, ...]]:
-    """Yield the sound rows, in order of their ids as far as these are in order; some perhaps twice."""
-    start: int | None = 0
-    for _ in range(_MAX_FAILURES):
-        try:
-            for row in damaged.execute(table.select(), (start,)):
-                if table.is_sound(row):
+def _check_time(deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() > deadline:
+        raise _OutOfTime
+
+
+class _Rows:
+    """The rows of a damaged table: what is on a damaged page is stepped over."""
+
+    def __init__(self, damaged: sqlite3.Connection, table: _Table, deadline: float | None) -> None:
+        self._damaged = damaged
+        self._table = table
+        self._deadline = deadline
+
+    def readable(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the sound rows, some perhaps twice, in order of their ids as far as these are in order."""
+        start = 0
+        while start <= _HIGHEST_ID:
+            # first one alone: Python fetches one ahead, and fails before it hands out the last one that it could read
+            for row in chain(self._from(start, " LIMIT 1"), self._from(start)):
+                yield row
+                start = max(start, row[0] + 1)
+            start = self._behind(start)
+
+    def _from(self, start: int, limit: str = "") -> Iterator[tuple[Any, ...]]:
+        """Yield the sound rows from an id on, until one cannot be read."""
+        with contextlib.suppress(sqlite3.Error):
+            for row in self._damaged.execute(self._table.select() + limit, (start,)):
+                if self._table.is_sound(row):
                     yield row
-                    start = max(start or 0, row[0] + 1)
-        except sqlite3.Error:
-            start = _next_readable(damaged, table, start or 0)
-            if start is not None:
-                continue
-        return
 
+    def _behind(self, failed: int) -> int:
+        """Return from where on rows can be read again; behind the highest id for nowhere.
 
-def _next_readable(damaged: sqlite3.Connection, table: _Table, failed: int) -> int | None:
-    """Return the lowest id behind a failure from which rows can be read again, None if there is none.
+        The damage may also consist of wrong ids: only a sound row shows that it is over.
+        """
+        for start in range(failed, failed + _LINEAR):
+            if self._is_sound_from(start):
+                return start
+        return self._far_behind(failed + _LINEAR)
 
-    Steps that double until they are past the damaged page, then halves back to its end: 126 queries at most.
-    """
-    step = 1
-    while not _is_readable(damaged, table, failed + step):
-        step *= 2
-        if failed + step > _HIGHEST_ID:
-            return None
-    bad, good = failed + step // 2, failed + step
-    while good - bad > 1:
-        middle = (bad + good) // 2
-        if _is_readable(damaged, table, middle):
-            good = middle
-        else:
-            bad = middle
-    return good
+    def _far_behind(self, failed: int) -> int:
+        """Return the same: by steps that double until they are past the damage, and halves back to its end."""
+        step = 1
+        while not self._is_sound_from(failed + step):
+            step *= 2
+            if failed + step > _HIGHEST_ID:
+                return failed + step
+        bad, good = failed + step // 2, failed + step
+        while good - bad > 1:
+            middle = (bad + good) // 2
+            bad, good = (bad, middle) if self._is_sound_from(middle) else (middle, good)
+        return good
 
-
-def _is_readable(damaged: sqlite3.Connection, table: _Table, start: int) -> bool:
-    try:
-        damaged.execute(table.select() + " LIMIT 1", (start,)).fetchone()
-    except sqlite3.Error:
-        return False
-    return True
+    def _is_sound_from(self, start: int) -> bool:
+        _check_time(self._deadline)
+        return any(True for _ in self._from(start, " LIMIT 1"))
 
 
 def _keep_ids_unique(damaged: sqlite3.Connection, into: sqlite3.Connection) -> None:
