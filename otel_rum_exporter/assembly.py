@@ -17,6 +17,7 @@ from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.convert.conversion import CustomAttributes, Deferred, Draft
+from otel_rum_exporter.delivery import Rejection
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode, shrink, utf8_bytes, wire_bytes
 from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, Batch, Details, Page, PageViewEvent, RumEvent
@@ -34,12 +35,15 @@ _EVENT_BYTES = 128  # of an event in a request body besides its details, metadat
 class Assembled(NamedTuple):
     """A batch, or None if nothing was left of it.
 
-    Shape:  every queued event is in the batch, in `dropped` or in `left`, once; `counted` is what the batch holds of the
-            kinds of which a session or a page may have only so many.
+    Shape:  every queued event is in `written`, in the order of the batch's events, in `dropped`, in `rejected` if it is
+            too large, or in `left`, once; `counted` is what the batch holds of the kinds of which a session or a page
+            may have only so many.
     """
 
     batch: Batch | None
+    written: list[Queued]
     dropped: list[tuple[Queued, DropReason]]
+    rejected: list[Rejection]
     left: list[Queued]
     lacks_domain: bool
     counted: Counter[Hashable]
@@ -77,7 +81,7 @@ def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, s
     for each, user_id in zip(in_order, users, strict=True):
         writer.write(each, is_wanted=user_id == users[0])
     full = msgspec.structs.replace(batch, events=tuple(writer.events)) if writer.events else None
-    return Assembled(full, writer.dropped, writer.left, domain is None, writer.counted)
+    return Assembled(full, writer.written, writer.dropped, writer.rejected, writer.left, domain is None, writer.counted)
 
 
 class _Writer:
@@ -94,6 +98,8 @@ class _Writer:
         session_metadata: bool,
     ) -> None:
         self.events: list[RumEvent] = []
+        self.written: list[Queued] = []
+        self.rejected: list[Rejection] = []
         self.dropped: list[tuple[Queued, DropReason]] = []
         self.left: list[Queued] = []
         self.counted: Counter[Hashable] = Counter()
@@ -115,9 +121,13 @@ class _Writer:
         counted = _counted(draft, place)
         if counted is not None and self._number(counted) >= self._limit(draft):
             details = DropReason.LIMITED if draft.is_limited else DropReason.DUPLICATE
-        event = details if isinstance(details, DropReason) else self._event(draft, place, details)
-        if isinstance(event, DropReason):
-            self.dropped.append((queued, event))
+        if isinstance(details, DropReason):
+            self.dropped.append((queued, details))
+            return
+        event = self._event(draft, place, details)
+        if event is None:
+            event = self._as_it_is(draft, details)
+            self.rejected.append(Rejection(queued, event, "more than 6,144 bytes", DropReason.TOO_LARGE))
             return
         self._room -= wire_bytes(event.details) + wire_bytes(event.metadata) + len(event.type) + _EVENT_BYTES
         # one event alone always fits: it has at most 6,144 bytes
@@ -126,6 +136,7 @@ class _Writer:
             self.left.append(queued)
             return
         self.events.append(event)
+        self.written.append(queued)
         if counted is not None:
             self.counted[counted] += 1
 
@@ -144,7 +155,13 @@ class _Writer:
     def _limit(self, draft: Draft) -> int:
         return self._image_limit if draft.is_limited else 1
 
-    def _event(self, draft: Draft, place: Place | None, details: str | Details) -> RumEvent | DropReason:
+    def _as_it_is(self, draft: Draft, details: str | Details) -> RumEvent:
+        content = details if isinstance(details, str) else encode(details)
+        timestamp = round(_time_ns(draft, self._start_ns) / 1e6) / 1e3
+        return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=content, metadata="{}")
+
+    def _event(self, draft: Draft, place: Place | None, details: str | Details) -> RumEvent | None:
+        """Return the event; None if it is too large, however much is cut."""
         content = details if isinstance(details, str) else encode(details)
         metadata = encode(self._metadata(draft, draft.attributes, place))
         fitting = _fitting(content, metadata)
@@ -152,9 +169,8 @@ class _Writer:
             metadata = encode(self._metadata(draft, {}, place))  # custom attributes are worth less than the event
             fitting = _fitting(content, metadata)
         if fitting is None:
-            return DropReason.TOO_LARGE
-        timestamp = round(_time_ns(draft, self._start_ns) / 1e6) / 1e3
-        return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=fitting, metadata=metadata)
+            return None
+        return msgspec.structs.replace(self._as_it_is(draft, fitting), metadata=metadata)
 
     def _page_view(self, time_ns: int, view: PageViewEvent) -> tuple[Place | None, PageViewEvent | DropReason]:
         """Return the view with its place in the session, DUPLICATE if the user was on that page already."""

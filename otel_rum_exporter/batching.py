@@ -6,9 +6,11 @@ No lock and no clock: the pipeline has them. One batch of a session is out at a 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct, field
 
@@ -16,6 +18,9 @@ from otel_rum_exporter.context import is_near
 from otel_rum_exporter.convert.conversion import Draft
 from otel_rum_exporter.encoding import wire_bytes
 from otel_rum_exporter.session import BatchKey, Keyed
+
+if TYPE_CHECKING:  # without a spool nothing needs SQLite
+    from otel_rum_exporter.spool import Spool
 
 _UNRESOLVED_BYTES = 1024  # of details that the session completes
 
@@ -28,10 +33,17 @@ SETTLE_S = 2.0
 _FEW = 64  # void entries that are not worth looking for
 
 
+class Stored(NamedTuple):
+    """Where an event is on disk."""
+
+    spool: Spool
+    id: int
+
+
 class Queued(Struct, gc=False, eq=False):
     """An event on its way.
 
-    `user_id` is None where the item names no user. Units: `admitted_at` is in seconds of the pipeline's clock, `size` in
+    `user_id` is None where the item names no user, `stored` for what is in memory only. Units: `admitted_at` is in seconds of the pipeline's clock, `size` in
     bytes.
     """
 
@@ -41,6 +53,7 @@ class Queued(Struct, gc=False, eq=False):
     epoch: int
     size: int
     user_id: str | None = None
+    stored: Stored | None = None
 
 
 class _Buffer(Struct):
@@ -74,14 +87,19 @@ class Batches:
         self._ages: list[tuple[float, int, BatchKey]] = []
         self._tickets = count()
         self._busy: dict[str, set[BatchKey]] = {}  # the sessions that are out, each with its keys that came due since
+        self._held: dict[str, set[BatchKey]] = {}  # likewise the app monitors that take nothing
         self._reported: dict[tuple[str, Hashable], Queued] = {}  # what may be replaced
         self._flushed_epoch = -1
         self.count = 0
         self.size = 0
 
-    def add(self, keyed: Keyed, now: float, epoch: int) -> Queued | None:
+    def __len__(self) -> int:
+        """Return how many batches gather."""
+        return len(self._buffers)
+
+    def add(self, keyed: Keyed, now: float, epoch: int, stored: Stored | None = None) -> Queued | None:
         """Take an event. Returns the one that it replaces, of the same report; itself, if that is out already."""
-        queued = Queued(keyed.key, keyed.draft, now, epoch, size_of(keyed.draft), keyed.user_id)
+        queued = Queued(keyed.key, keyed.draft, now, epoch, size_of(keyed.draft), keyed.user_id, stored)
         replaced = self._replace(queued)
         if keyed.is_earlier and replaced is None:
             return queued
@@ -96,13 +114,23 @@ class Batches:
             self._reschedule(queued.key, buffer)
         return replaced
 
-    def due_in(self, now: float) -> float | None:
+    def due_in(self, now: float, *, is_crowded: bool = False) -> float | None:
         """Return in how many seconds the next batch is due: 0 for now, None for never."""
+        if is_crowded and any(map(self._is_free, self._buffers)):
+            return 0.0
         self._drop_void()
         return max(0.0, self._schedule[0][0] - now) if self._schedule else None
 
-    def take(self, now: float) -> list[Queued] | None:
-        """Return the events of the batch that is due longest, and hold its session until `release`."""
+    def take(self, now: float, *, is_crowded: bool = False) -> list[Queued] | None:
+        """Return the events of a batch, and hold its session until `release`.
+
+        It is the one that is due longest; of a crowd the fullest, due or not, so that requests make the most room.
+        """
+        if is_crowded:
+            # a look at each buffer, at most as often as requests may leave
+            free = filter(self._is_free, self._buffers)
+            key = max(free, key=lambda each: len(self._buffers[each].events), default=None)
+            return None if key is None else self._take(key, math.inf)
         while self._schedule:
             self._drop_void()
             if not self._schedule or self._schedule[0][0] > now:
@@ -110,14 +138,40 @@ class Batches:
             key = heapq.heappop(self._schedule)[2]
             if key.session_id in self._busy:
                 self._busy[key.session_id].add(key)
-                continue
-            self._busy[key.session_id] = set()
-            return self._take(key, now)
+            elif key.monitor.id in self._held:
+                self._held[key.monitor.id].add(key)
+            else:
+                return self._take(key, now)
         return None
+
+    def hold_session(self, session_id: str) -> bool:
+        """Hold a session for a batch that comes from elsewhere. Returns False if one of it is out."""
+        is_free = session_id not in self._busy
+        self._busy.setdefault(session_id, set())
+        return is_free
+
+    def hold(self, monitor_id: str) -> None:
+        """Let the batches of an app monitor wait until `release_held`."""
+        self._held.setdefault(monitor_id, set())
+
+    def take_held(self, monitor_id: str, now: float) -> list[Queued] | None:
+        """Return the events of a batch that was due but for `hold`, as `take` does."""
+        for key in self._held.get(monitor_id, ()):
+            if key in self._buffers and key.session_id not in self._busy:
+                self._held[monitor_id].discard(key)
+                return self._take(key, now)
+        return None
+
+    def release_held(self, monitor_id: str) -> None:
+        """Let the batches of an app monitor go again."""
+        self._resume(self._held.pop(monitor_id, ()))
 
     def release(self, session_id: str) -> None:
         """Let the next batch of a session go."""
-        for key in self._busy.pop(session_id, ()):
+        self._resume(self._busy.pop(session_id, ()))
+
+    def _resume(self, keys: Iterable[BatchKey]) -> None:
+        for key in keys:
             buffer = self._buffers.get(key)
             if buffer:
                 self._reschedule(key, buffer)
@@ -145,10 +199,18 @@ class Batches:
         if not self._ages:
             return None
         key = self._ages[0][2]
-        buffer = self._buffers[key]
-        oldest = self._forget(buffer)
-        self._reschedule(key, buffer)
+        oldest = self._forget(self._buffers[key])
+        self._reschedule(key, self._buffers[key])
         return oldest
+
+    def older_than(self, before: float) -> list[Queued]:
+        """Take out what was admitted before a moment."""
+        self._drop_void()
+        taken: list[Queued] = []
+        while self._ages and self._ages[0][0] < before and (oldest := self.drop_oldest()) is not None:
+            taken.append(oldest)
+            self._drop_void()
+        return taken
 
     def drain(self) -> list[Queued]:
         """Take out everything."""
@@ -160,7 +222,11 @@ class Batches:
         self.count = self.size = 0
         return events
 
+    def _is_free(self, key: BatchKey) -> bool:
+        return key.session_id not in self._busy and key.monitor.id not in self._held
+
     def _take(self, key: BatchKey, now: float) -> list[Queued]:
+        self._busy[key.session_id] = set()
         buffer = self._buffers[key]
         taken: list[Queued] = []
         room = self._max_bytes

@@ -41,12 +41,16 @@ class DropReason(str, Enum):
     """More than 6,144 bytes even with its strings cut."""
     EXPIRED = "expired"
     """Not delivered within `max_age`."""
+    REJECTED = "rejected"
+    """The service found fault with the event (400, another 4xx). With a spool it is kept as a dead letter instead."""
+    DAMAGED = "spool_damaged"
+    """Its file in the spool was damaged; what could be read of that counts anew."""
+
+    # why an app monitor takes nothing at present: its events wait
     UNAUTHORIZED = "unauthorized"
     """No credentials, or the service refused them (401, 403)."""
     NOT_FOUND = "not_found"
     """The service knows no such app monitor (404)."""
-    REJECTED = "rejected"
-    """The service refused the request (another 4xx), or botocore refused to build it."""
 
     INTERNAL = "internal_error"
     """A fault of this exporter; the log names it."""

@@ -1,4 +1,4 @@
-"""What waits, what is on its way, and what became of everything: the state that the pipeline's lock guards.
+"""Who brings what, and what became of everything: the state that the pipeline's lock guards.
 
 No lock, thread, clock or I/O of its own. Every event that is admitted ends in exactly one counter.
 """
@@ -7,30 +7,53 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from otel_rum_exporter.assembly import Assembled
-from otel_rum_exporter.batching import SETTLE_S, Batches, Queued
+from otel_rum_exporter.batching import Queued, Stored
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.convert import Conversion
-from otel_rum_exporter.delivery import Delivery
+from otel_rum_exporter.delivery import Delivery, Part, Rejection
+from otel_rum_exporter.dispatch import Dispatch, Job, Outcome
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import AppMonitor
 from otel_rum_exporter.identity import PROCESS_SESSION, ProcessSession
-from otel_rum_exporter.session import BatchKey, Keyed, Sessions
+from otel_rum_exporter.session import Keyed, Sessions
 from otel_rum_exporter.stats import Counters, Statistics
-from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
+from otel_rum_exporter.verdicts import Verdict
 
-_TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE)
+_TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE, DropReason.DAMAGED)
+_BACKLOG_S = (
+    4.0  # of requests that may be due when events come from disk, so that live ones never wait long behind them
+)
 
-Job = Delivery | list[Queued]
-"""What a sender does next: another attempt, or events to make a batch of."""
+
+class Loaded(NamedTuple):
+    """Events that come from disk into memory.
+
+    Shape:  besides `events`, `expired` were too old and `lost` can no longer be read. `is_own` says whether this process
+            had accepted them all; else they are accepted now.
+    """
+
+    events: list[tuple[Keyed, Stored]]
+    expired: int
+    lost: int
+    is_own: bool
+
+
+class Ended(NamedTuple):
+    """Events that need not be kept on disk any more, and those that become dead letters there."""
+
+    forgotten: list[Queued]
+    buried: list[Rejection]
 
 
 class Ledger:
     """The state of a pipeline.
 
-    Shape:  an event is in `batches`, in a job that a sender holds, in `waiting`, or counted as delivered or dropped.
+    Shape:  an event is with `dispatch`, in a job that a sender holds, on disk alone, or counted: as delivered, as a dead
+            letter, or as dropped for a reason.
     Units:  times are seconds of the pipeline's clock.
     """
 
@@ -45,40 +68,41 @@ class Ledger:
         self._config = config
         self._default_monitor = default_monitor
         self._counters = Counters()
-        self._outstanding: Counter[int] = Counter()  # events on their way, by the flush that will wait for them
-        self._lost: Counter[int] = Counter()  # likewise, until a flush has told of them
+        # by the flush that will wait for them: events on their way, of these what is in memory only, losses to tell of
+        self._outstanding: Counter[int] = Counter()
+        self._unstored: Counter[int] = Counter()
+        self._lost: Counter[int] = Counter()
         self._epoch = 0
         self._flushes = 0
-        self._sending = 0
+        self._on_disk = 0  # events that are in no memory
         self._is_closed = False
         self._untold: Counter[DropReason] = Counter()  # losses that no verdict tells of
+        self._ended = Ended([], [])
         self.sessions = Sessions(config, process_session)
-        self.batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s, SETTLE_S)
-        self.waiting: list[Delivery] = []  # for their next attempt
+        self.dispatch = Dispatch(config)
 
     # admission
 
     def admit(self, converted: Sequence[Conversion | DropReason], now: float) -> set[DropReason]:
-        """Take what items became. Returns the reasons of those that were dropped."""
-        reasons = {reason for each in converted if (reason := self._admit(each, now)) is not None}
-        self._make_room()
+        """Take what items became, into memory. Returns the reasons of those that were dropped."""
+        events, reasons = self.join(converted, now)
+        self.queue(events, [None] * len(events), now)
         return reasons
 
-    def _admit(self, converted: Conversion | DropReason, now: float) -> DropReason | None:
-        counters = self._counters
-        counters.received += 1
-        keyed = self._keyed(converted, now)
-        if isinstance(keyed, DropReason):
-            counters.items_dropped[keyed] += 1
-            return keyed
-        counters.converted += 1
-        counters.accepted += len(keyed)
-        self._outstanding[self._epoch] += len(keyed)
-        for each in keyed:
-            replaced = self.batches.add(each, now, self._epoch)
-            if replaced is not None:
-                self._drop([replaced], DropReason.DUPLICATE)
-        return None
+    def join(self, converted: Sequence[Conversion | DropReason], now: float) -> tuple[list[Keyed], set[DropReason]]:
+        """Give what items became its session. Returns the events, and the reasons of items that were dropped."""
+        events: list[Keyed] = []
+        reasons: set[DropReason] = set()
+        for each in converted:
+            self._counters.received += 1
+            keyed = self._keyed(each, now)
+            if isinstance(keyed, DropReason):
+                self._counters.items_dropped[keyed] += 1
+                reasons.add(keyed)
+            else:
+                self._counters.converted += 1
+                events += keyed
+        return events, reasons
 
     def _keyed(self, converted: Conversion | DropReason, now: float) -> list[Keyed] | DropReason:
         if isinstance(converted, DropReason):
@@ -91,99 +115,142 @@ class Ledger:
         except Exception:  # noqa: BLE001 - an item's fault must not be the application's
             return DropReason.UNCONVERTIBLE
 
-    def _make_room(self) -> None:
-        batches, config = self.batches, self._config
-        while batches.count > config.queue_events or batches.size > config.queue_bytes:
-            oldest = batches.drop_oldest()
-            if oldest is None:
-                return
+    def queue(self, events: Sequence[Keyed], stored: Sequence[Stored | None], now: float) -> list[Stored]:
+        """Let events wait for their batch. Returns which are on disk only, for want of room in memory."""
+        left: list[Stored] = []
+        self._counters.accepted += len(events)
+        for keyed, where in zip(events, stored, strict=True):
+            if where is None and self._is_closed:
+                self._counters.events_dropped[DropReason.SHUTDOWN] += 1
+            elif where is not None and (self.is_full or self._is_closed):
+                left.append(where)
+                self._on_disk += 1
+            else:
+                self._queue(keyed, where, now)
+        return left
+
+    def _queue(self, keyed: Keyed, stored: Stored | None, now: float) -> None:
+        batches = self.dispatch.batches
+        self._outstanding[self._epoch] += 1
+        self._unstored[self._epoch] += stored is None
+        if self.is_full and self._config.overflow != "drop_oldest":
+            self._lose([Queued(keyed.key, keyed.draft, now, self._epoch, 0, stored=stored)], DropReason.QUEUE_FULL)
+            return
+        replaced = batches.add(keyed, now, self._epoch, stored)
+        if replaced is not None:
+            self._drop([replaced], DropReason.DUPLICATE)
+        while self._is_over_full and (oldest := batches.drop_oldest()) is not None:
             self._lose([oldest], DropReason.QUEUE_FULL)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the memory's bound is reached."""
+        batches, config = self.dispatch.batches, self._config
+        return batches.count >= config.queue_events or batches.size >= config.queue_bytes
+
+    @property
+    def _is_over_full(self) -> bool:
+        batches, config = self.dispatch.batches, self._config
+        return batches.count > config.queue_events or batches.size > config.queue_bytes
+
+    def refuse(self, items: int, reason: DropReason) -> None:
+        """Count items that are not even converted."""
+        self._counters.received += items
+        self._counters.items_dropped[reason] += items
+
+    # what comes from disk
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is on disk alone may come: while half of the memory is free, and senders have little to do."""
+        few = max(self._config.max_in_flight, _BACKLOG_S * self.dispatch.pacer.rate)
+        return len(self.dispatch.batches) < few and not self.dispatch.is_crowded
+
+    def load(self, loaded: Loaded, now: float) -> None:
+        """Take events that come from disk."""
+        number = len(loaded.events) + loaded.expired + loaded.lost
+        if loaded.is_own:
+            self._on_disk -= number
+        else:
+            self._counters.accepted += number
+        for reason, count in ((DropReason.EXPIRED, loaded.expired), (DropReason.DAMAGED, loaded.lost)):
+            self._counters.events_dropped[reason] += count
+            self._untold[reason] += count
+        for keyed, stored in loaded.events:
+            if not loaded.is_own:
+                self.sessions.recall(keyed, now)
+            # they have waited, and gathered, for long enough
+            self._queue(keyed, stored, now - self._config.flush_interval_s)
+
+    def resume(self, delivery: Delivery, now: float) -> bool:
+        """Take a batch that another process was sending. Returns False while another one of its session is out."""
+        for queued in delivery.queued:
+            queued.admitted_at, queued.epoch = now, self._epoch
+        if not self.dispatch.resume(delivery, now):
+            return False
+        number = len(delivery.queued)
+        self._counters.accepted += number
+        self._counters.duplicates_possible += number
+        self._outstanding[self._epoch] += number
+        return True
 
     # delivery
 
-    @property
-    def has_slot(self) -> bool:
-        """Whether one more batch may be on its way."""
-        return self._sending + len(self.waiting) < self._config.max_in_flight
-
-    @property
-    def dropped(self) -> int:
-        """How many events were dropped so far."""
-        return sum(self._counters.events_dropped.values())
-
     def take(self, now: float) -> Job | None:
         """Return what is due, for a sender to hold until `settle`, `keep` or `fail`."""
-        job = self._take(now)
-        self._sending += job is not None
-        return job
-
-    def _take(self, now: float) -> Job | None:
-        for delivery in self.waiting:
-            if delivery.due_at <= now:
-                self.waiting.remove(delivery)
-                return delivery
-        while self.has_slot and (queued := self.batches.take(now)):
-            fresh = [each for each in queued if now - each.admitted_at < self._config.max_age_s]
-            self._lose(
-                [each for each in queued if now - each.admitted_at >= self._config.max_age_s], DropReason.EXPIRED
-            )
-            if fresh:
-                return fresh
-            self.batches.release(queued[0].key.session_id)
-        return None
-
-    def due_in(self, now: float) -> float | None:
-        """Return in how many seconds something is due, None for never."""
-        due_in = self.batches.due_in(now) if self.has_slot else None
-        times = [delivery.due_at - now for delivery in self.waiting] + ([] if due_in is None else [due_in])
-        return max(0.0, min(times)) if times else None
+        self._lose(self.dispatch.expired(now), DropReason.EXPIRED)
+        return self.dispatch.take(now)
 
     def session_of(self, queued: list[Queued]) -> SessionView:
         """Return what is remembered of the session of a job's events, whose pages are told with them."""
         return self.sessions.tell(queued[0].key.session_id, max(each.draft.time_ns for each in queued))
 
-    def keep(self, queued: list[Queued], assembled: Assembled) -> Delivery | None:
+    def keep(self, queued: list[Queued], assembled: Assembled, now: float) -> Delivery | None:
         """Take what became of a job's events: return their delivery, which the sender goes on to hold, if any is left."""
         self.sessions.count_sent(queued[0].key.session_id, assembled.counted.elements())
-        elsewhere = {id(each) for each in assembled.left}
         for each, reason in assembled.dropped:
-            elsewhere.add(id(each))
             self._lose([each], reason)
+        self._reject(assembled.rejected)
         if assembled.left:
-            self.batches.give_back(assembled.left)
+            self.dispatch.batches.give_back(assembled.left)
         if assembled.batch is None:
-            self._finish(queued[0].key)
+            self.dispatch.cancel(queued, now)
             return None
-        return Delivery(assembled.batch, [each for each in queued if id(each) not in elsewhere])
+        return Delivery(Part(assembled.batch, assembled.written))
 
-    def settle(self, delivery: Delivery, verdict: Verdict) -> None:
-        """Take the verdict of an attempt. With Retry the delivery says itself when it is due again."""
+    def settle(self, delivery: Delivery, verdict: Verdict, now: float) -> Outcome:
+        """Take the verdict of an attempt."""
         self._counters.requests += 1
-        match verdict:
-            case Delivered():
-                self._end(delivery.queued)
-                self._counters.delivered += len(delivery.queued)
-            case Refused(reason=reason) | Parked(reason=reason):
-                self._drop(delivery.queued, reason)
-            case Rejected():
-                self._drop(delivery.queued, DropReason.REJECTED)
-            case Retry() if self._is_closed:
-                self._drop(delivery.queued, DropReason.SHUTDOWN)
-            case Retry(cause=cause):
-                self._counters.retried[cause] += 1
-                self.waiting.append(delivery)
-                self._sending -= 1
-                return
-        self._finish(delivery.queued[0].key)
+        number = len(delivery.part.queued)
+        outcome = self.dispatch.settle(delivery, verdict, now)
+        self._end(outcome.delivered)
+        self._counters.delivered += len(outcome.delivered)
+        self._reject(outcome.rejected)
+        self._drop(outcome.dropped, outcome.reason)
+        if outcome.retried is not None:
+            self._counters.retried[outcome.retried] += 1
+        if outcome.is_unsure:
+            self._counters.duplicates_possible += number
+        return outcome
 
-    def fail(self, queued: list[Queued]) -> None:
+    def fail(self, queued: list[Queued], now: float) -> None:
         """Drop the events of a job that could not be assembled."""
         self._drop(queued, DropReason.INTERNAL)
-        self._finish(queued[0].key)
+        self.dispatch.cancel(queued, now)
 
-    def _finish(self, key: BatchKey) -> None:
-        self._sending -= 1
-        self.batches.release(key.session_id)
+    # what ends
+
+    def _reject(self, rejected: Sequence[Rejection]) -> None:
+        """Take note of events that the service does not take: dead letters, where there is a place for these."""
+        for rejection in rejected:
+            queued, reason = rejection.queued, rejection.reason
+            if queued.stored is None:
+                self._lose([queued], reason)
+                continue
+            self._ended.buried.append(rejection)
+            self._take_off([queued])
+            self._lost[queued.epoch] += 1
+            self._counters.dead_lettered[reason] += 1
 
     def _drop(self, queued: Sequence[Queued], reason: DropReason) -> None:
         self._end(queued)
@@ -196,64 +263,89 @@ class Ledger:
         if queued and reason in _TOLD:
             self._untold[reason] += len(queued)
 
+    def _end(self, queued: Sequence[Queued]) -> None:
+        self._take_off(queued)
+        self._ended.forgotten.extend(each for each in queued if each.stored is not None)
+
+    def _take_off(self, queued: Sequence[Queued]) -> None:
+        self._outstanding.subtract(each.epoch for each in queued)
+        unstored = [each.epoch for each in queued if each.stored is None]
+        self._unstored.subtract(unstored)
+        if self._is_closed:
+            # counted as lost at the end, which did not wait any longer
+            self._counters.events_dropped[DropReason.SHUTDOWN] -= len(unstored)
+
+    @property
+    def lost(self) -> int:
+        """How many events were dropped so far."""
+        return sum(self._counters.events_dropped.values())
+
+    def take_ended(self) -> Ended:
+        """Return what ended since this was last asked, of what is on disk."""
+        ended, self._ended = self._ended, Ended([], [])
+        return ended
+
     def take_losses(self) -> dict[DropReason, int]:
         """Return what was lost on its way to a request since this was last asked, for the log."""
-        losses = dict(self._untold)
+        losses = {reason: number for reason, number in self._untold.items() if number}
         self._untold.clear()
         return losses
 
-    def _end(self, queued: Sequence[Queued]) -> None:
-        self._outstanding.subtract(each.epoch for each in queued)
-        if self._is_closed:
-            # counted as lost at the end, which did not wait any longer
-            self._counters.events_dropped[DropReason.SHUTDOWN] -= len(queued)
-
     # flush, end, statistics
 
-    def begin_flush(self) -> int:
+    def begin_flush(self, now: float = 0.0) -> int:
         """Make everything due that the service has not asked to wait with. Returns the number of this flush."""
         epoch = self._epoch
         self._epoch += 1
         self._flushes += 1
-        self.batches.flush(epoch)
-        for delivery in self.waiting:
-            delivery.due_at = min(delivery.due_at, delivery.not_before)
+        self.dispatch.begin_flush(epoch, now)
         return epoch
 
     def is_flushed(self, epoch: int) -> bool:
         """Tell whether nothing that a flush waits for is on its way any more."""
         for each in [each for each, number in self._outstanding.items() if not number and each < self._epoch]:
             del self._outstanding[each]
+            self._unstored.pop(each, None)
         return not any(number and each <= epoch for each, number in self._outstanding.items())
 
     def end_flush(self, epoch: int) -> bool:
-        """Tell whether all that a flush waited for was delivered; flushes at the same time all learn of a loss."""
-        is_lost = any(each <= epoch for each in self._lost)
+        """Tell whether all that a flush waited for was delivered or is on disk; flushes at once all learn of a loss."""
+        is_lost = any(number and each <= epoch for each, number in self._lost.items())
         self._flushes -= 1
         if not self._flushes:
             self._lost = Counter({each: number for each, number in self._lost.items() if each > epoch})
-        return self.is_flushed(epoch) and not is_lost
+        is_safe = not any(number and each <= epoch for each, number in self._unstored.items())
+        return is_safe and not is_lost
+
+    def left_in_memory(self) -> list[Queued]:
+        """Take out what no sender holds and no disk keeps, for somebody to keep after all."""
+        return [each for each in self.dispatch.drain() if each.stored is None]
+
+    def saved(self, queued: Sequence[Queued], stored: Sequence[Stored | None]) -> None:
+        """Take note of where such events are kept now."""
+        for each, where in zip(queued, stored, strict=True):
+            each.stored = where
+            self._unstored[each.epoch] -= where is not None
 
     def close(self) -> int:
-        """Drop what is left, and return how much it was.
+        """Count what is left as lost, but for what is on disk, and return how much it was.
 
-        What is being sent ends on its own; until it does it counts as lost.
+        What is being sent ends on its own; until it does it counts as lost, too.
         """
-        left = self.batches.drain()
-        left.extend(queued for delivery in self.waiting for queued in delivery.queued)
-        self.waiting.clear()
-        self._drop(left, DropReason.SHUTDOWN)
-        sending = sum(self._outstanding.values())
-        self._counters.events_dropped[DropReason.SHUTDOWN] += sending
+        lost = sum(self._unstored.values())
+        self._counters.events_dropped[DropReason.SHUTDOWN] += lost
         self._is_closed = True
-        return len(left) + sending
-
-    def refuse(self, items: int, reason: DropReason) -> None:
-        """Count items that are not even converted."""
-        self._counters.received += items
-        self._counters.items_dropped[reason] += items
+        return lost
 
     def statistics(self) -> Statistics:
         """Return what became of everything so far."""
-        self._counters.sessions_forgotten = self.sessions.forgotten
-        return self._counters.snapshot(0 if self._is_closed else sum(self._outstanding.values()))
+        counters, dispatch = self._counters, self.dispatch
+        counters.sessions_forgotten = self.sessions.forgotten
+        in_memory = sum(self._outstanding.values()) - (sum(self._unstored.values()) if self._is_closed else 0)
+        return counters.snapshot(
+            queued=in_memory + self._on_disk,
+            queued_bytes=dispatch.batches.size,
+            request_rate=dispatch.pacer.rate,
+            circuit=dispatch.pacer.circuit,
+            parked=dispatch.parked,
+        )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from otel_rum_exporter.delivery import Rejection
+from otel_rum_exporter.dispatch import Outcome
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.stats import CauseLog, printable
-from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
+from otel_rum_exporter.stats import CauseLog, Statistics, printable
+from otel_rum_exporter.verdicts import Parked, Rejected, Retry, Verdict
 
 _ONCE_S = 3600.0 * 24 * 365
 
@@ -32,6 +34,7 @@ _NO_DOMAIN = (
 _LOSSES = {
     DropReason.QUEUE_FULL: "more waited than queue_events or queue_bytes allow, and the oldest gave way",
     DropReason.EXPIRED: "they waited for longer than max_age",
+    DropReason.DAMAGED: "the spool file in which they waited was damaged",
     DropReason.TOO_LARGE: "they have more than 6,144 bytes, even with their strings cut",
 }
 
@@ -64,32 +67,48 @@ class Notices(CauseLog):
         line = f"An item could not be converted: {type(error).__name__}: {printable(error)}"
         self.say(logging.WARNING, "convert", line)
 
-    def left_at_shutdown(self, events: int) -> None:
-        """Say what the shutdown did not wait for."""
-        if events:
-            line = f"{_events(events)} not delivered before the shutdown timeout"
-            self.say(logging.WARNING, "shutdown", line)
+    def ended(self, left: int, statistics: Statistics) -> None:
+        """Say at the end what the shutdown did not wait for, and what was lost in all."""
+        lost = {str(reason): number for reason, number in statistics.events_dropped.items()}
+        lost.pop(DropReason.DUPLICATE, None)
+        lost |= {f"{reason}, kept as dead letters": number for reason, number in statistics.dead_lettered.items()}
+        if not lost:
+            return
+        not_delivered = f"{_events(left)} not delivered before the shutdown timeout; " if left else ""
+        reasons = ", ".join(f"{number} {reason}" for reason, number in lost.items())
+        in_all = f"of {statistics.accepted} in all {statistics.delivered} were delivered, {sum(lost.values())} not ({reasons})"
+        self.say(logging.WARNING, "end", not_delivered + in_all)
 
     def lost(self, reasons: Mapping[DropReason, int]) -> None:
         """Say what was lost on its way to a request."""
         for reason, events in reasons.items():
             self.say(logging.WARNING, str(reason), f"{_events(events)} dropped ({reason}): {_LOSSES[reason]}")
 
-    def verdict(self, verdict: Verdict, events: int) -> None:
-        """Say how an attempt went wrong."""
+    def outcome(self, verdict: Verdict, outcome: Outcome) -> None:
+        """Say how an attempt went wrong, and what that means for its events."""
+        message = printable(getattr(verdict, "message", ""))
+        if outcome.rejected:
+            self._refused(outcome.rejected)
+        if outcome.dropped:
+            self._dropped(outcome.reason, message, len(outcome.dropped))
         match verdict:
-            case Refused(reason=DropReason.SHUTDOWN):
-                pass  # the shutdown says so
-            case Refused(reason=reason, message=message) | Parked(reason=reason, message=message):
-                self._dropped(reason, message, events)
-            case Rejected(message=message):
-                self._dropped(DropReason.REJECTED, message, events)
-            case Retry(cause=cause, message=message):
-                line = f"A request failed and will be tried again: {printable(message)}"
-                self.say(logging.WARNING, cause, line)
-            case Delivered():
-                pass
+            case Parked(reason=reason):
+                line = f"The app monitor takes nothing at present ({reason}): {message}. Its events wait"
+                self.say(logging.ERROR, str(reason), line)
+            case Rejected() if outcome.is_parked:
+                line = f"The app monitor refuses whatever it is sent: {message}. Its events wait"
+                self.say(logging.ERROR, "request", line)
+            case Retry(cause=cause) if cause != "credentials" and not outcome.is_over:
+                self.say(logging.WARNING, cause, f"A request failed and will be tried again: {message}")
+
+    def fault(self, error: Exception, events: int) -> None:
+        """Say that this package failed."""
+        self._dropped(DropReason.INTERNAL, printable(f"{type(error).__name__}: {error}"), events)
+
+    def _refused(self, rejected: Sequence[Rejection]) -> None:
+        kept = "kept as a dead letter" if rejected[0].queued.stored else "dropped"
+        line = f"{_events(len(rejected))} refused and {kept}: {printable(rejected[0].message)}"
+        self.say(logging.ERROR, "rejected", line)
 
     def _dropped(self, reason: DropReason, message: str, events: int) -> None:
-        line = f"{_events(events)} dropped ({reason}): {printable(message)}"
-        self.say(logging.ERROR, str(reason), line)
+        self.say(logging.ERROR, str(reason), f"{_events(events)} dropped ({reason}): {message}")

@@ -1,39 +1,32 @@
-"""The only threads and the only lock: admit items, deliver batches, flush, shut down, survive a fork.
+"""Admit items, flush, shut down, survive a fork: what exporters call.
 
-`export` converts on the caller's thread and buffers; it never waits for the network. Threads start when the first
-event is admitted, one more whenever a batch is due and none is free, `max_in_flight` at most. Where no thread can be
-started, as at interpreter exit, the flushing thread delivers itself.
+`export` converts on the caller's thread and buffers, or commits to the spool; it never waits for the network.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import random
-import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
-from opentelemetry import context as otel_context
+from msgspec.structs import replace
 
-from otel_rum_exporter.assembly import assemble
-from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.client import RumClient
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.convert.spans import ENTRY_KINDS
-from otel_rum_exporter.delivery import Delivery, asked_wait_s, retry_at
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.items import LogItem, SpanItem
 from otel_rum_exporter.joining import Converted, is_inner, join_log, join_span
-from otel_rum_exporter.ledger import Job, Ledger
+from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.notices import Notices
+from otel_rum_exporter.session import Keyed
 from otel_rum_exporter.stats import Statistics
-from otel_rum_exporter.verdicts import Refused, Retry, Verdict
+from otel_rum_exporter.store import Store
+from otel_rum_exporter.workers import Workers
 
-_IDLE_S = 30.0  # after which a thread that is not the only one ends
 _BOTO_LOGGERS = ("boto3.", "botocore.", "urllib3.")
 
 _logger = logging.getLogger(__name__)
@@ -65,22 +58,23 @@ class Pipeline:
     def _begin(self) -> None:
         """Start with nothing queued, nothing counted and no thread."""
         self._pid = os.getpid()
-        self._changed = threading.Condition(threading.Lock())
         self._ledger = Ledger(self._config)
         self._client = RumClient(self._config)
-        self._threads = 0
-        self._idle = 0
+        self._store = Store(self._config) if self._config.spool_dir is not None else None
+        self._workers = Workers(self._config, self._ledger, self._client, self._store, log=self._log, clock=self._clock)
+        self._changed = self._workers.changed
         self._closing = False
-        self._closed = False
 
     def _begin_in_child(self) -> None:
         """Leave to the parent what it admitted; its lock and its connections are not the child's."""
         serves_others, is_shut = self._ledger.sessions.serves_others, self._closing
+        if self._store is not None:
+            self._store.abandon()
         self._begin()
         self._log.begin_in_child()
         self._ledger.sessions.serves_others = serves_others
         self._ledger.sessions.start_none()
-        self._closing = self._closed = is_shut
+        self._closing = self._workers.is_closed = is_shut
 
     def _begin_after_unnoticed_fork(self) -> None:
         if self._pid != os.getpid():
@@ -100,18 +94,26 @@ class Pipeline:
         return self._export(logs, lambda log: self._log_record(log, ids), is_shut=is_shut)
 
     def flush(self, timeout_s: float) -> bool:
-        """Deliver what was admitted so far. Returns whether all of it was, within the timeout."""
+        """Deliver what was admitted so far, or have it on disk. Returns whether all of it is, within the timeout.
+
+        Where nothing can be delivered before the timeout, as far as is known, it does not wait for it.
+        """
         deadline = self._clock() + timeout_s
         self._begin_after_unnoticed_fork()
+        ledger, workers = self._ledger, self._workers
         with self._changed:
-            ledger, epoch = self._ledger, self._ledger.begin_flush()
-            self._ensure_thread_locked()
+            epoch = ledger.begin_flush(self._clock())
+            workers.ensure_thread_locked()
             self._changed.notify_all()
-            delivers_itself = self._threads == 0 and not ledger.is_flushed(epoch)
+            delivers_itself = not workers.has_thread and not ledger.is_flushed(epoch)
+
+        def is_over() -> bool:
+            return ledger.is_flushed(epoch) or ledger.dispatch.is_stuck(self._clock(), deadline)
+
         if delivers_itself:
-            self._work(until=lambda: ledger.is_flushed(epoch), deadline=deadline)
+            workers.work(until=is_over, deadline=deadline)
         with self._changed:
-            while not ledger.is_flushed(epoch) and (left := deadline - self._clock()) > 0:
+            while not is_over() and (left := deadline - self._clock()) > 0:
                 self._changed.wait(left)
             return ledger.end_flush(epoch)
 
@@ -121,17 +123,42 @@ class Pipeline:
             if self._closing:
                 return
             self._closing = True
+            self._ledger.dispatch.begin_close()
         self.flush(timeout_s)
+        self._save_the_rest()
         with self._changed:
             lost = self._ledger.close()
-            self._closed = True
+            self._workers.is_closed = True
             self._changed.notify_all()
-        self._log.left_at_shutdown(lost)
+        self._workers.tell()
+        if self._store is not None:
+            self._store.close()
+        self._log.ended(lost, self.stats())
+
+    def _save_the_rest(self) -> None:
+        """Keep on disk what is in memory only, if there is room by now."""
+        if self._store is None:
+            return
+        with self._changed:
+            left = self._ledger.left_in_memory()
+        stored = self._store.keep([Keyed(each.key, each.draft, each.user_id) for each in left])
+        with self._changed:
+            self._ledger.saved(left, stored)
 
     def stats(self) -> Statistics:
         """Return what became of everything so far."""
         with self._changed:
-            return self._ledger.statistics()
+            statistics = self._ledger.statistics()
+        if self._store is None:
+            return statistics
+        disk = self._store.numbers()
+        return replace(
+            statistics,
+            spooled=disk.events,
+            spooled_bytes=disk.size_bytes,
+            spool_age_s=disk.oldest_age_s,
+            spool_dead_letters=disk.dead_letters,
+        )
 
     # admission
 
@@ -141,19 +168,40 @@ class Pipeline:
         self._begin_after_unnoticed_fork()
         is_taken = self._is_configured and not self._closing and not is_shut
         converted = [self._converted(item, convert) for item in items] if is_taken else []
-        now = self._clock()
         with self._changed:
+            self._await_room_locked()
             if not is_taken or self._closing:  # perhaps meanwhile
                 reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
                 self._ledger.refuse(len(items), reason)
                 return False
-            reasons = self._ledger.admit(converted, now)
-            losses = self._ledger.take_losses()
-            self._ensure_thread_locked()
+            events, reasons = self._ledger.join(converted, self._clock())
+            if self._store is None:
+                self._ledger.queue(events, [None] * len(events), self._clock())
+        if self._store is not None:
+            self._commit(self._store, events)
+        with self._changed:
+            self._workers.ensure_thread_locked()
             self._changed.notify_all()
+        self._workers.tell()
         self._log.explain(reasons)
-        self._log.lost(losses)
         return True
+
+    def _commit(self, store: Store, events: Sequence[Keyed]) -> None:
+        stored = store.keep(events)
+        with self._changed:
+            left = self._ledger.queue(events, stored, self._clock())
+        store.leave(left)
+
+    def _await_room_locked(self) -> None:
+        """Where the overflow policy is to block, wait until there is room, for as long as an attempt may take."""
+        if self._config.overflow != "block":
+            return
+        until = self._clock() + self._config.timeout_s
+        while self._ledger.is_full and self._workers.has_thread and not self._closing:
+            left = until - self._clock()
+            if left <= 0:
+                return
+            self._changed.wait(left)
 
     def _serve_others(self, spans: Sequence[SpanItem]) -> None:
         """Stop taking what has no session for the process's own, or say that others' spans are among it."""
@@ -177,121 +225,9 @@ class Pipeline:
             self._log.unconvertible(error)
             return DropReason.UNCONVERTIBLE
 
-    # delivery
-
-    def _ensure_thread_locked(self) -> None:
-        due_in = self._ledger.batches.due_in(self._clock())
-        is_wanted = self._threads == 0 or (self._idle == 0 and due_in == 0 and self._ledger.has_slot)
-        if due_in is None or not is_wanted or self._threads >= self._config.max_in_flight:
-            return
-        thread = threading.Thread(target=self._run, name="RumExporter", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # the interpreter is about to exit, or the system has no more threads
-            return
-        self._threads += 1
-
-    def _run(self) -> None:
-        try:
-            self._work(until=lambda: self._closed, deadline=None)
-        except Exception as error:  # noqa: BLE001 - the next admission starts another thread
-            self._log.verdict(_fault(error), 0)
-            with self._changed:
-                self._threads -= 1
-
-    def _work(self, until: Callable[[], bool], deadline: float | None) -> None:
-        """Deliver what is due until a condition holds, the deadline passes or, on a thread, nothing comes any more."""
-        with _suppressed():
-            while (job := self._next_job(until, deadline)) is not None:
-                delivery = job if isinstance(job, Delivery) else self._assembled(job)
-                self._tell_losses()
-                if delivery is not None:
-                    self._attempt(delivery, deadline)
-            self._tell_losses()
-
-    def _tell_losses(self) -> None:
-        with self._changed:
-            losses = self._ledger.take_losses()
-        self._log.lost(losses)
-
-    def _next_job(self, until: Callable[[], bool], deadline: float | None) -> Job | None:
-        with self._changed:
-            waited_s = 0.0
-            while not until():
-                now = self._clock()
-                if deadline is not None and now >= deadline:
-                    return None
-                dropped = self._ledger.dropped
-                job = self._ledger.take(now)
-                if self._ledger.dropped != dropped:  # what was too old is gone, and flushes wait for it
-                    self._changed.notify_all()
-                if job is not None:
-                    self._ensure_thread_locked()
-                    return job
-                if deadline is None and waited_s >= _IDLE_S and self._threads > 1:
-                    break
-                waited_s += self._wait_locked(now, deadline)
-            if deadline is None:
-                self._threads -= 1
-            return None
-
-    def _wait_locked(self, now: float, deadline: float | None) -> float:
-        longest = _IDLE_S if deadline is None else deadline - now
-        due_in = self._ledger.due_in(now)
-        self._idle += 1
-        self._changed.wait(longest if due_in is None else min(longest, due_in))
-        self._idle -= 1
-        return self._clock() - now
-
-    def _assembled(self, queued: list[Queued]) -> Delivery | None:
-        with self._changed:
-            session = self._ledger.session_of(queued)
-        try:
-            known = self._client.knows_session_metadata()
-            assembled = assemble(queued, session, self._config, session_metadata=known)
-        except Exception as error:  # noqa: BLE001 - events must leave the queue whatever happens
-            self._log.verdict(_fault(error), len(queued))
-            with self._changed:
-                self._ledger.fail(queued)
-                self._changed.notify_all()
-            return None
-        if assembled.lacks_domain:
-            self._log.no_domain()
-        with self._changed:
-            self._changed.notify_all()
-            return self._ledger.keep(queued, assembled)
-
-    def _attempt(self, delivery: Delivery, deadline: float | None) -> None:
-        delivery.attempts += 1
-        timeout_s = None if deadline is None else min(self._config.timeout_s, deadline - self._clock())
-        try:
-            verdict = self._client.attempt(delivery.batch, timeout_s)
-        except Exception as error:  # noqa: BLE001 - a batch must leave the queue whatever happens
-            verdict = _fault(error)
-        verdict = self._judged(delivery, verdict)
-        self._log.verdict(verdict, len(delivery.queued))  # before a shutdown that waits for it lets the process end
-        with self._changed:
-            self._ledger.settle(delivery, verdict)
-            self._changed.notify_all()
-
-    def _judged(self, delivery: Delivery, verdict: Verdict) -> Verdict:
-        """Return the verdict: refused, where another attempt would come too late."""
-        if not isinstance(verdict, Retry):
-            return verdict
-        now = self._clock()
-        due_at = retry_at(delivery, verdict, self._config, now, random.random)
-        if due_at is None or self._closed:
-            return Refused(DropReason.SHUTDOWN if self._closed else DropReason.EXPIRED, verdict.message)
-        delivery.due_at, delivery.not_before = due_at, now + asked_wait_s(verdict)
-        return verdict
-
 
 def _serves_others(span: SpanItem) -> bool:
     return getattr(span, "kind", None) in ENTRY_KINDS
-
-
-def _fault(error: Exception) -> Refused:
-    return Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 def _is_of_boto(item: SpanItem | LogItem) -> bool:
@@ -301,13 +237,3 @@ def _is_of_boto(item: SpanItem | LogItem) -> bool:
     """
     scope = item.instrumentation_scope
     return scope is not None and str(scope.name).startswith(_BOTO_LOGGERS) and hasattr(item, "log_record")
-
-
-@contextmanager
-def _suppressed() -> Iterator[None]:
-    """Let no instrumentation make telemetry out of sending telemetry."""
-    token = otel_context.attach(otel_context.set_value("suppress_instrumentation", value=True))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)

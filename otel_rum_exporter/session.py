@@ -95,6 +95,18 @@ class Sessions:
             for kind in kinds:
                 session.count_sent(kind)
 
+    def recall(self, keyed: Keyed, now: float) -> None:
+        """Learn of a session by an event that comes from disk; it has begun already."""
+        session = self._touch(keyed.key.session_id, now)
+        session.started = True
+        session.learn_when_and_where(keyed.draft, is_client=bool(keyed.key.is_client))
+        if isinstance(keyed.draft.details, PageViewEvent):
+            session.timeline.add(_visit(keyed.draft, keyed.draft.details))
+        if keyed.user_id is not None:
+            session.learn_user(keyed.user_id, keyed.draft.time_ns, keyed.draft.time_ns)
+        self._size += session.weigh()
+        self._forget(now)
+
     def start_none(self) -> None:
         """Take the process's sessions as started: a forked child goes on with its parent's."""
         self._inherited = self._process_session.known
@@ -195,8 +207,7 @@ class Sessions:
         for draft in conversion.events:
             session.learn_when_and_where(draft, is_client=bool(origin.is_client))
             if isinstance(draft.details, PageViewEvent):
-                page_id = sys.intern(draft.details.pageId)
-                session.timeline.add(Visit(draft.time_ns, page_id, title=draft.page.title or ""))
+                session.timeline.add(_visit(draft, draft.details))
         if conversion.seen:
             time_ns, page_id = conversion.seen
             session.timeline.add(Visit(time_ns, sys.intern(page_id), is_view=False))
@@ -235,3 +246,7 @@ class Sessions:
         start_id = uuid_of(hashlib.sha256(b"session_start:" + session_id.encode()).digest()[:16])
         details = encode(SessionStartEvent())
         return [Draft(id=start_id, time_ns=first.time_ns, type=START, details=details, attributes=first.attributes)]
+
+
+def _visit(draft: Draft, view: PageViewEvent) -> Visit:
+    return Visit(draft.time_ns, sys.intern(view.pageId), title=draft.page.title or "")

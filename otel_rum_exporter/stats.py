@@ -3,7 +3,7 @@
 Two equations hold at any quiet moment:
 
     received = converted + items dropped by reason
-    accepted = delivered + events dropped by reason + queued
+    accepted = delivered + dead_lettered + events dropped by reason + queued
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from msgspec import Struct, field
 
 from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.pacing import CircuitState
 
 _QUIET_S = 60.0
 _LONGEST = 300  # characters of a message that is not ours
@@ -24,9 +26,13 @@ _LONGEST = 300  # characters of a message that is not ours
 class Statistics(Struct, frozen=True, kw_only=True):
     """What became of the items and events of a pipeline, as of one moment.
 
-    Shape:  `received` and `converted` count items (spans, log records); `accepted`, `delivered`, `queued` count RUM
-            events; `requests` counts PutRumEvents requests, `retried` those that followed a failure, by its cause;
-            `sessions_forgotten` counts sessions that made room for others, and whose later events may lack their page.
+    Shape:  `received` and `converted` count items (spans, log records); `accepted`, `delivered`, `dead_lettered`,
+            `queued` and `duplicates_possible` count RUM events, the last those that were sent again without knowing
+            whether the service had taken them; `requests` counts PutRumEvents requests, `retried` those that failed
+            and were tried again, by cause; `sessions_forgotten` counts sessions that made room for others, and whose
+            later events may lack their page; `parked` are app monitors that take nothing at present, and why.
+    Units:  `queued_bytes` and `spooled_bytes` are bytes, `spool_age_s` is the age of the oldest event on disk in seconds,
+            `request_rate` is requests a second.
     """
 
     received: int
@@ -34,18 +40,28 @@ class Statistics(Struct, frozen=True, kw_only=True):
     items_dropped: Mapping[DropReason, int]
     accepted: int
     delivered: int
+    dead_lettered: Mapping[DropReason, int]
     events_dropped: Mapping[DropReason, int]
     queued: int
     requests: int
     retried: Mapping[str, int]
+    duplicates_possible: int = 0
     sessions_forgotten: int = 0
+    queued_bytes: int = 0
+    request_rate: float = 0.0
+    circuit: CircuitState = "closed"
+    parked: Mapping[str, DropReason] = {}
+    spooled: int = 0
+    spooled_bytes: int = 0
+    spool_age_s: float = 0.0
+    spool_dead_letters: int = 0
 
     @property
     def is_balanced(self) -> bool:
         """Whether both equations hold."""
         items = self.converted + sum(self.items_dropped.values())
-        events = self.delivered + sum(self.events_dropped.values()) + self.queued
-        return self.received == items and self.accepted == events
+        ended = self.delivered + sum(self.dead_lettered.values()) + sum(self.events_dropped.values())
+        return self.received == items and self.accepted == ended + self.queued
 
 
 class Counters(Struct, kw_only=True):
@@ -56,37 +72,51 @@ class Counters(Struct, kw_only=True):
     items_dropped: Counter[DropReason] = field(default_factory=Counter)
     accepted: int = 0
     delivered: int = 0
+    dead_lettered: Counter[DropReason] = field(default_factory=Counter)
     events_dropped: Counter[DropReason] = field(default_factory=Counter)
     requests: int = 0
     retried: Counter[str] = field(default_factory=Counter)
+    duplicates_possible: int = 0
     sessions_forgotten: int = 0
 
-    def snapshot(self, queued: int) -> Statistics:
-        """Return the counters as of now."""
+    def snapshot(self, **gauges: Any) -> Statistics:
+        """Return the counters as of now, with what else is known of the moment."""
         return Statistics(
             received=self.received,
             converted=self.converted,
             items_dropped={reason: number for reason, number in self.items_dropped.items() if number},
             accepted=self.accepted,
             delivered=self.delivered,
+            dead_lettered={reason: number for reason, number in self.dead_lettered.items() if number},
             events_dropped={reason: number for reason, number in self.events_dropped.items() if number},
-            queued=queued,
             requests=self.requests,
             retried=dict(self.retried),
+            duplicates_possible=self.duplicates_possible,
             sessions_forgotten=self.sessions_forgotten,
+            **gauges,
         )
+
+
+_FRACTIONS = ("request_rate",)
+_ADDED = ("queued", "queued_bytes", "spooled", "spooled_bytes", "spool_dead_letters", *_FRACTIONS)
 
 
 def total(parts: Iterable[Statistics]) -> Statistics:
     """Return the sum of the statistics of several pipelines; zeros for none."""
-    counters, queued = Counters(), 0
+    counters, gauges = Counters(), dict.fromkeys(_ADDED, 0.0)
+    circuit: CircuitState = "closed"
+    parked: dict[str, DropReason] = {}
     for part in parts:
-        queued += part.queued
+        circuit = part.circuit if circuit == "closed" else circuit
+        parked |= part.parked
+        for name in _ADDED:
+            gauges[name] += getattr(part, name)
         for name in counters.__struct_fields__:
             value = getattr(part, name)
             addend = Counter(value) if isinstance(value, Mapping) else value
             setattr(counters, name, getattr(counters, name) + addend)
-    return counters.snapshot(queued)
+    whole = {name: value if name in _FRACTIONS else int(value) for name, value in gauges.items()}
+    return counters.snapshot(**whole, circuit=circuit, parked=parked)
 
 
 class CauseLog:

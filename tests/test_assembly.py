@@ -272,7 +272,9 @@ def test_large_events_are_cut_and_larger_ones_dropped():
     assert 6000 < len(first.details.encode() + first.metadata.encode()) <= MAX_EVENT_BYTES
     assert json.loads(first.details)["id"] == "b9a27564d4d261fd"
     assert second.details == fits.draft.details
-    assert assembled.dropped == [(many, DropReason.TOO_LARGE)]
+    assert assembled.written == [long, fits]
+    ((rejected, event, _, reason),) = assembled.rejected
+    assert (rejected, event.details, reason) == (many, many.draft.details, DropReason.TOO_LARGE)
 
 
 def body_bytes(assembled):

@@ -16,11 +16,11 @@ from opentelemetry.trace import SpanKind
 
 from otel_rum_exporter import otlp
 from otel_rum_exporter.assembly import assemble
-from otel_rum_exporter.client import Delivered
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.events import MAX_EVENT_BYTES
 from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.verdicts import Delivered
 
 MONITOR = "11111111-2222-4333-8444-555555555555"
 SEEDS = range(20)
@@ -52,7 +52,7 @@ class Replay:
     """The pipeline without its threads, its network and its clock."""
 
     def __init__(self, *, session_metadata=True, **options):
-        self._config = RumConfig(app_monitor_id=MONITOR, **options)
+        self._config = RumConfig(**{"app_monitor_id": MONITOR, "max_requests_per_second": 1e9, **options})
         self._converter = Converter(self._config)
         self._session_metadata = session_metadata
         self.ledger = Ledger(self._config)
@@ -74,10 +74,10 @@ class Replay:
         while (job := self.ledger.take(now)) is not None:
             view = self.ledger.session_of(job)
             assembled = assemble(job, view, self._config, session_metadata=self._session_metadata)
-            delivery = self.ledger.keep(job, assembled)
+            delivery = self.ledger.keep(job, assembled, now)
             if delivery is not None:
-                self.requests.append(msgspec.to_builtins(delivery.batch.request()))
-                self.ledger.settle(delivery, Delivered())
+                self.requests.append(msgspec.to_builtins(delivery.part.batch.request()))
+                self.ledger.settle(delivery, Delivered(), now)
 
     def events(self):
         """The events as the service sees them: what a request says of all of them is in each."""

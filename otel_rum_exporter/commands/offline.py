@@ -41,6 +41,7 @@ class Offline:
             queue_events=most,
             queue_bytes=most,
             max_age=most,
+            max_requests_per_second=most,
         )
         self._converter = Converter(self._config)
         self._ledger = Ledger(
@@ -61,13 +62,17 @@ class Offline:
     def batches(self) -> Iterator[Batch]:
         """Yield everything as batches, in the order of their oldest events."""
         ledger = self._ledger
-        ledger.begin_flush()
+        ledger.begin_flush(self._position)
         while (job := ledger.take(self._position)) is not None:
             if not isinstance(job, Delivery):
-                delivery = ledger.keep(job, assemble(job, ledger.session_of(job), self._config, session_metadata=True))
+                delivery = ledger.keep(
+                    job,
+                    assemble(job, ledger.session_of(job), self._config, session_metadata=True),
+                    self._position,
+                )
                 if delivery is not None:
-                    yield delivery.batch
-                    ledger.settle(delivery, Delivered())
+                    yield delivery.part.batch
+                    ledger.settle(delivery, Delivered(), self._position)
 
     def statistics(self) -> Statistics:
         """Return what became of everything so far."""

@@ -171,7 +171,7 @@ def test_export_never_waits_for_the_network(exporters, rum):
         for number in range(20):
             assert each.spans.export(spans(5, session_id=session(number))) is SpanExportResult.SUCCESS
             assert each.logs.export([log(session_id=session(number))]) is LogRecordExportResult.SUCCESS
-        until(each, lambda: each.spans.pipeline._ledger._sending > 0 and names)
+        until(each, lambda: each.spans.pipeline._ledger.dispatch._sending > 0 and names)
     assert names == {"RumRequest"}  # which senders leave behind when they hang
     assert each.stats().delivered == 0
     rum.clear_faults()
@@ -256,19 +256,30 @@ def test_too_old_before_the_first_attempt(rum):
     pipeline.shutdown(1)
 
 
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [(400, DropReason.REJECTED), (403, DropReason.UNAUTHORIZED), (404, DropReason.NOT_FOUND)],
-)
-def test_refused_events_are_counted_by_reason(exporters, rum, caplog, status, reason):
-    """One line says what the service said, however many batches it refuses."""
+@pytest.mark.parametrize(("status", "reason"), [(403, DropReason.UNAUTHORIZED), (404, DropReason.NOT_FOUND)])
+def test_an_app_monitor_that_takes_nothing_is_waited_for(exporters, rum, caplog, status, reason):
+    """One line says what the service said; its events wait, and go when it takes them again."""
     rum.set_faults(status=status)
     each = exporters()
     each.spans.export([span(session_id=session(number)) for number in range(4)])
     assert not each.spans.force_flush(LONG_MS)
-    assert each.stats().events_dropped == {reason: 4}
-    assert caplog.messages[-1].startswith(f"RUM exporter: 1 event was dropped ({reason}): {status} ")
-    assert len(caplog.messages) == (2 if status == 403 else 1)  # before, other credentials are looked for
+    assert (each.stats().queued, dict(each.stats().parked)) == (4, {MONITOR_ID: reason})
+    (line,) = caplog.messages
+    assert line.startswith(f"RUM exporter: The app monitor takes nothing at present ({reason}): {status} ")
+    rum.clear_faults()
+    assert each.spans.force_flush(LONG_MS)
+    assert (each.stats().delivered, each.stats().parked) == (4, {})
+
+
+def test_refused_events_are_counted(exporters, rum, caplog):
+    """An event that the service finds fault with is dropped, and the log has its words."""
+    each = exporters()
+    each.spans.export([span("good", session_id=session(1)), span("bad", session_id=session(1))])
+    rum.set_faults(poison=["bad"])
+    assert not each.spans.force_flush(LONG_MS)
+    assert (each.stats().delivered, each.stats().events_dropped) == (1, {DropReason.REJECTED: 1})
+    (line,) = caplog.messages
+    assert line.startswith("RUM exporter: 1 event was refused and dropped: 400 ValidationException")
 
 
 def test_an_unforeseen_error_while_sending_loses_one_batch(exporters, rum, caplog):
@@ -383,7 +394,7 @@ def test_a_flush_ends_a_backoff(rum, monkeypatch):
     pipeline = Pipeline(RumConfig.load(options, {}), clock=lambda: 0.0)
     pipeline.export_spans(spans(100, session_id=session(1)))
     with pipeline._changed:
-        assert pipeline._changed.wait_for(lambda: pipeline._ledger.waiting, 30)
+        assert pipeline._changed.wait_for(lambda: pipeline._ledger.dispatch.waiting, 30)
     results = []
     flushing = threading.Thread(target=lambda: results.append(pipeline.flush(30)), daemon=True)
     flushing.start()
@@ -398,7 +409,7 @@ def test_a_flush_does_not_shorten_retry_after(exporters, rum):
     rum.set_faults(status=429, retry_after="100")
     each = exporters(flush_interval=0)
     each.spans.export(spans(1, session_id=session(1)))
-    until(each, lambda: each.spans.pipeline._ledger.waiting)
+    until(each, lambda: each.spans.pipeline._ledger.dispatch.waiting)
     assert not each.spans.force_flush(SHORT_MS)
     assert rum.stats()["requests"] == 1
 
@@ -668,12 +679,12 @@ def test_no_app_monitor(exporters, caplog):
 
 
 def test_no_credentials(exporters, monkeypatch, caplog):
-    """One line says what to set; everything is counted."""
+    """One line says what to set; everything waits for that."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     each = exporters()
     each.spans.export([span(session_id=session(number)) for number in range(5)])
     assert not each.spans.force_flush(LONG_MS)
-    assert each.stats().events_dropped == {DropReason.UNAUTHORIZED: 5}
+    assert (each.stats().queued, each.stats().parked) == (5, {MONITOR_ID: DropReason.UNAUTHORIZED})
     (line,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert "set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none" in line
 

@@ -1,0 +1,298 @@
+"""What is sent next, and what becomes of a batch by the answer it got: pace, retries, bisection, app monitors that wait.
+
+No lock, thread, clock or I/O: the pipeline has them.
+"""
+
+from __future__ import annotations
+
+import math
+import random as chance
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct, field
+
+from otel_rum_exporter.batching import SETTLE_S, Batches, Queued
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.delivery import Delivery, Rejection, asked_wait_s, is_hopeless, retry_at
+from otel_rum_exporter.destinations import Destination
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.pacing import Bucket, Pacer
+from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
+
+_BISECTION_SHARE = 0.1  # of the requests: finding events at fault must not hold up the others
+_BISECTION_BURST = 16.0  # what it takes to find one among a hundred
+
+Job = Delivery | list[Queued]
+"""What a sender does next: another attempt, or events to make a batch of."""
+
+
+class Outcome(Struct):
+    """What an answer means for the events of a delivery.
+
+    Shape:  an event is in one of the lists, or still on its way: `is_over` says that none is.
+    """
+
+    delivered: list[Queued] = field(default_factory=list)
+    rejected: list[Rejection] = field(default_factory=list)
+    dropped: list[Queued] = field(default_factory=list)
+    reason: DropReason = DropReason.REJECTED
+    retried: str | None = None
+    is_parked: bool = False
+    is_over: bool = False
+    is_unsure: bool = False  # whether the service may have taken what is sent again
+
+
+class Dispatch:
+    """The events that wait and the batches that are on their way.
+
+    Shape:  an event is in `batches`, in a job that a sender holds, in `waiting`, or with an app monitor that is parked.
+    Units:  times are seconds of the pipeline's clock.
+    """
+
+    def __init__(self, config: RumConfig, *, random: Callable[[], float] | None = None) -> None:
+        """Begin with nothing that waits. `random` gives numbers from 0 to 1."""
+        self._config = config
+        self._random = random
+        self._sending = 0
+        self._destinations: dict[str, Destination] = {}
+        self._bisection = Bucket(_BISECTION_SHARE * config.max_requests_per_second / config.senders, _BISECTION_BURST)
+        self._is_closing = False
+        self.pacer = Pacer(config.max_requests_per_second, config.senders, random=self._chance)
+        self.batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s, SETTLE_S)
+        self.waiting: list[Delivery] = []  # for their next attempt
+        self.has_given_up = False
+        """Whether a batch was refused the connection twice while the exporter shuts down, and none was delivered since."""
+
+    def _chance(self) -> float:
+        return (self._random or chance.random)()
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether one more batch may be on its way. Those of a parked app monitor hold up no others."""
+        return self._sending + len(self.waiting) < self._config.max_in_flight
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much waits that it should leave as soon as it can."""
+        queue, config = self.batches, self._config
+        return 2 * queue.count > config.queue_events or 2 * queue.size > config.queue_bytes
+
+    def take(self, now: float) -> Job | None:
+        """Return what is due and may leave, for a sender to hold until `settle`, `begin` or `cancel`."""
+        if self.pacer.wait_s(now) > 0.0:
+            return None
+        job = self._take(now)
+        if job is not None:
+            self._sending += 1
+            self.pacer.take(now)
+        return job
+
+    def _take(self, now: float) -> Job | None:
+        for delivery in self.waiting:
+            if self._due_in(delivery, now) <= 0.0:
+                self.waiting.remove(delivery)
+                if delivery.is_bisected:
+                    self._bisection.take(now)
+                return delivery
+        for monitor_id, destination in self._destinations.items():
+            if destination.due_in(now) <= 0.0 and (job := self._probe(monitor_id, destination, now)) is not None:
+                return job
+        return self.batches.take(now, is_crowded=self.is_crowded) if self.has_slot else None
+
+    def _probe(self, monitor_id: str, destination: Destination, now: float) -> Job | None:
+        """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too."""
+        fresh = self.batches.take_held(monitor_id, now) if destination.probes % 2 == 0 else None
+        if fresh is None and not destination.deliveries:
+            return None
+        destination.begin_probe(now)
+        return fresh or destination.deliveries.popleft()
+
+    def resume(self, delivery: Delivery, now: float) -> bool:
+        """Take a batch that another process was sending. Returns False while another one of its session is out."""
+        if not self.batches.hold_session(delivery.whole.batch.session_id):
+            return False
+        delivery.due_at = now
+        self.waiting.append(delivery)
+        return True
+
+    @property
+    def parked(self) -> dict[str, DropReason]:
+        """The app monitors that take nothing at present, and why."""
+        parked = ((monitor_id, each.parked) for monitor_id, each in self._destinations.items())
+        return {monitor_id: reason for monitor_id, reason in parked if reason is not None}
+
+    def due_in(self, now: float) -> float | None:
+        """Return in how many seconds something is due, None for never."""
+        times = [self._due_in(delivery, now) for delivery in self.waiting]
+        times += [destination.due_in(now) for destination in self._destinations.values()]
+        if self.has_slot and (due_in := self.batches.due_in(now, is_crowded=self.is_crowded)) is not None:
+            times.append(due_in)
+        earliest = min(times, default=math.inf)
+        earliest = max(0.0, earliest, self.pacer.wait_s(now)) if earliest < math.inf else earliest
+        return earliest if earliest < math.inf else None
+
+    def _due_in(self, delivery: Delivery, now: float) -> float:
+        wait_s = self._bisection.wait_s(now) if delivery.is_bisected else 0.0
+        return max(0.0, delivery.due_at - now, wait_s)
+
+    def cancel(self, queued: list[Queued], now: float) -> None:
+        """Take back a job that came to no request."""
+        self.pacer.unsent(now)
+        self._finish(queued[0])
+
+    # answers
+
+    def settle(self, delivery: Delivery, verdict: Verdict, now: float) -> Outcome:
+        """Take the answer to an attempt."""
+        self._pace(verdict, now)
+        destination = self._destinations.setdefault(delivery.whole.batch.monitor.id, Destination())
+        outcome = self._outcome(delivery, destination, verdict, now)
+        if outcome.is_over:
+            self._finish(delivery.whole.queued[0])
+        return outcome
+
+    def _pace(self, verdict: Verdict, now: float) -> None:
+        match verdict:
+            case Delivered():
+                self.pacer.delivered(now)
+                self.has_given_up = False
+            case Retry(cause="throttled", after_s=after_s):
+                self.pacer.throttled(now, after_s)
+            case Retry(cause="network" | "server", after_s=after_s):
+                self.pacer.failed(now, after_s)
+            case Refused():
+                self.pacer.unsent(now)
+            case _:
+                self.pacer.answered(now)
+
+    def _outcome(self, delivery: Delivery, destination: Destination, verdict: Verdict, now: float) -> Outcome:
+        match verdict:
+            case Delivered():
+                return self._delivered(delivery, destination, now)
+            case Rejected(message=message):
+                return self._rejected(delivery, destination, message, now)
+            case Refused(reason=reason):
+                return Outcome(dropped=delivery.queued, reason=reason, is_over=True)
+            case Parked(reason=reason):
+                self._park(delivery, destination, reason, now)
+                return Outcome(retried=str(reason), is_parked=True)
+            case Retry():
+                return self._again(delivery, destination, verdict, now)
+
+    def _delivered(self, delivery: Delivery, destination: Destination, now: float) -> Outcome:
+        part = delivery.delivered()
+        self._resume(delivery, destination.delivered(now), now)
+        rejected = delivery.convicted(is_known_good=True)
+        if not delivery.is_over:
+            self._wait(delivery, now)
+        return Outcome(delivered=part.queued, rejected=rejected, is_over=delivery.is_over)
+
+    def _rejected(self, delivery: Delivery, destination: Destination, message: str, now: float) -> Outcome:
+        if destination.parked is DropReason.REJECTED:
+            self._park(delivery, destination, DropReason.REJECTED, now)
+            return Outcome(is_parked=True)
+        self._resume(delivery, destination.unpark(), now)  # it looked at the events, at least
+        if len(delivery.part.queued) > 1:
+            delivery.split()
+            self._wait(delivery, now)
+            return Outcome()
+        is_good = destination.is_known_good(now)
+        is_of_all = delivery.suspect(message)
+        rejected = delivery.convicted(is_known_good=is_good)
+        is_unproven = not (is_good or delivery.is_proven)
+        if is_unproven and (is_of_all or (rejected and destination.convicts(rejected))):
+            delivery.restore()
+            self._park(delivery, destination, DropReason.REJECTED, now)
+            return Outcome(is_parked=True)
+        if not delivery.is_over:
+            self._wait(delivery, now)
+        return Outcome(rejected=rejected, is_over=delivery.is_over)
+
+    def _again(self, delivery: Delivery, destination: Destination, verdict: Retry, now: float) -> Outcome:
+        if is_hopeless(delivery, verdict):
+            return Outcome(rejected=delivery.given_up(verdict.message), is_over=True)
+        due_at = retry_at(delivery, verdict, self._config, now, self._chance)
+        if due_at is None:
+            return Outcome(dropped=delivery.queued, reason=DropReason.EXPIRED, is_over=True)
+        self._count_failure(delivery, verdict)
+        if destination.parked is not None and verdict.cause != "credentials":
+            self._sending -= 1
+            destination.put_off(now, delivery)
+        else:
+            self._wait(delivery, due_at, now + asked_wait_s(verdict))
+        return Outcome(retried=verdict.cause, is_unsure=verdict.cause in ("network", "server"))
+
+    def _count_failure(self, delivery: Delivery, verdict: Retry) -> None:
+        if self._is_closing and verdict.cause == "network":
+            delivery.failures += 1
+            self.has_given_up = self.has_given_up or delivery.failures > 1 or self.pacer.circuit != "closed"
+
+    def _wait(self, delivery: Delivery, due_at: float, not_before: float = -math.inf) -> None:
+        delivery.due_at, delivery.not_before = due_at, not_before
+        self._sending -= 1
+        self.waiting.append(delivery)
+
+    def _park(self, delivery: Delivery, destination: Destination, reason: DropReason, now: float) -> None:
+        self._sending -= 1
+        destination.park(reason, now, delivery)
+        self.batches.hold(delivery.whole.batch.monitor.id)
+
+    def _resume(self, delivery: Delivery, waited: list[Delivery], now: float) -> None:
+        """Let go what waited for an app monitor."""
+        self.batches.release_held(delivery.whole.batch.monitor.id)
+        for each in waited:
+            each.due_at = now
+            self.waiting.append(each)
+
+    def _finish(self, queued: Queued) -> None:
+        self._sending -= 1
+        self.batches.release(queued.key.session_id)
+
+    # age, flush, end
+
+    def expired(self, now: float) -> list[Queued]:
+        """Take out what waits for longer than `max_age`."""
+        before = now - self._config.max_age_s
+        queued = self.batches.older_than(before)
+        for destination in self._destinations.values():
+            for delivery in [each for each in destination.deliveries if each.admitted_at < before]:
+                destination.deliveries.remove(delivery)
+                queued += delivery.queued
+                self.batches.release(delivery.whole.queued[0].key.session_id)
+        return queued
+
+    def begin_flush(self, epoch: int, now: float) -> None:
+        """Make everything due that the service has not asked to wait with."""
+        self.batches.flush(epoch)
+        self.pacer.probe_now(now)
+        for delivery in self.waiting:
+            delivery.due_at = min(delivery.due_at, delivery.not_before)
+        for destination in self._destinations.values():
+            destination.hurry(now)
+
+    def begin_close(self) -> None:
+        """Take note that the exporter shuts down: what fails now is not tried for long."""
+        self._is_closing = True
+
+    def is_stuck(self, now: float, deadline: float) -> bool:
+        """Tell whether nothing can be sent any more before a deadline, as far as is known."""
+        if self._sending:
+            return False
+        if self._is_closing and self.has_given_up:
+            return True
+        due_in = self.due_in(now)
+        return due_in is None or now + due_in > deadline
+
+    def deliveries(self) -> Iterator[Delivery]:
+        """Yield the batches that wait for another attempt."""
+        yield from self.waiting
+        for destination in self._destinations.values():
+            yield from destination.deliveries
+
+    def drain(self) -> list[Queued]:
+        """Take out everything that no sender holds."""
+        left = [queued for delivery in self.deliveries() for queued in delivery.queued]
+        self.waiting.clear()
+        for destination in self._destinations.values():
+            destination.deliveries.clear()
+        return [*self.batches.drain(), *left]

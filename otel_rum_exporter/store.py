@@ -1,0 +1,427 @@
+"""What the pipeline keeps on disk: events until they are delivered, batches while they are on their way, dead letters.
+
+All methods do I/O, so they are called without the pipeline's lock. Where the disk fails, events wait in memory alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from otel_rum_exporter.batching import Queued, Stored
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert.conversion import Draft
+from otel_rum_exporter.convert.drafts import decode_draft, encode_draft
+from otel_rum_exporter.delivery import Delivery, Part, Rejection
+from otel_rum_exporter.encoding import encode
+from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Batch, Client
+from otel_rum_exporter.ledger import Loaded
+from otel_rum_exporter.session import BatchKey, Keyed
+from otel_rum_exporter.spool import (
+    Burial,
+    Lease,
+    NewRow,
+    Row,
+    Spool,
+    SpoolCorruptError,
+    SpoolError,
+    SpoolFull,
+    SpoolOptions,
+)
+from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.stats import CauseLog, printable
+
+_AT_ONCE = 500  # rows that are read into memory together
+
+_logger = logging.getLogger(__name__)
+
+
+class _Owner(Struct, frozen=True):
+    """Whose a row is: its batch key and the user that its item names."""
+
+    monitor: AppMonitor
+    session_id: str
+    is_client: bool | None
+    client: Client
+    user_id: str | None
+
+
+class _Sent(Struct, frozen=True):
+    """A batch that is on its way, with the rows of its events, in their order."""
+
+    batch: Batch
+    rows: list[int]
+
+
+_owners = msgspec.msgpack.Decoder(_Owner)
+_sent = msgspec.msgpack.Decoder(_Sent)
+
+
+class _Range(Struct):
+    """Rows of a file that are not in memory: `counted` of them were accepted by this process, None for what it found."""
+
+    spool: Spool
+    after: int
+    last: int
+    counted: int | None = None
+
+
+class Store:
+    """The spool files of this process: its own, and those that others left.
+
+    Thread-safe. Errors: none are raised; what fails is logged, and `keep` returns None for events that are not kept.
+    """
+
+    def __init__(self, config: RumConfig, *, wall: Callable[[], float] = time.time) -> None:
+        """Remember where; nothing is opened before it is needed.
+
+        Args:
+            config: `spool_dir` is set; the other options of the spool and `max_age` count.
+            wall: Epoch seconds.
+        """
+        self._config = config
+        self._wall = wall
+        self._log = CauseLog(_logger, time.monotonic)
+        self._lock = threading.Lock()
+        self._directory: SpoolDirectory | None = None
+        self._own: Spool | None = None
+        self._files: list[Spool] = []
+        self._ids = _OwnIds()
+        self._ranges: deque[_Range] = deque()
+        self._left: deque[tuple[Spool, Lease]] = deque()
+        self._lost = 0
+        self._is_open = self._is_closed = False
+
+    # events
+
+    def keep(self, keyed: Sequence[Keyed]) -> list[Stored | None]:
+        """Commit events. Returns where each is kept; None for all where the disk is full or fails."""
+        spool = self._opened()
+        if spool is None or not keyed:
+            return [None] * len(keyed)
+        now_ms = int(self._wall() * 1000)
+        rows = [_row(each, now_ms) for each in keyed]
+        with self._lock:
+            self._ids.begin()
+        ids: list[int] = []
+        try:
+            ids = spool.append(rows)
+        except (SpoolError, SpoolFull) as error:
+            self._failed(spool, error, "Events are kept in memory only")
+        finally:
+            with self._lock:
+                self._ids.end(ids)
+        return [Stored(spool, each) for each in ids] or [None] * len(keyed)
+
+    def leave(self, stored: Sequence[Stored]) -> None:
+        """Take note of events for which there is no room in memory: they are read when there is."""
+        with self._lock:
+            for each in stored:
+                last = self._ranges[-1] if self._ranges else None
+                if last and last.counted and last.spool is each.spool and last.last == each.id - 1:
+                    last.last, last.counted = each.id, last.counted + 1
+                else:
+                    self._ranges.append(_Range(each.spool, each.id - 1, each.id, 1))
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether there is something that is not in memory."""
+        return bool(self._ranges or self._left or self._lost)
+
+    def load(self) -> Loaded | None:
+        """Read the next rows, the oldest first; None if there are none. One thread at a time may."""
+        with self._lock:
+            lost, self._lost = self._lost, 0
+            # batches first: what cannot be resumed of them is among the rows
+            current = self._ranges[0] if self._ranges and not self._left else None
+        if current is None or lost:
+            return Loaded([], 0, lost, is_own=True) if lost else None
+        rows = self._read(current)
+        before_ms = int((self._wall() - self._config.max_age_s) * 1000)
+        old = [row.id for row in rows if row.admitted_ms < before_ms]
+        events = [
+            (keyed, Stored(current.spool, row.id))
+            for row in rows
+            if row.admitted_ms >= before_ms and (keyed := _keyed(row))
+        ]
+        unknown = {row.id for row in rows} - set(old) - {stored.id for _, stored in events}
+        self._do(
+            current.spool, "Rows that are no use could not be removed", lambda: current.spool.forget([*old, *unknown])
+        )
+        missing = self._pass(current, rows)
+        return Loaded(events, len(old), len(unknown) + missing, is_own=current.counted is not None)
+
+    def _read(self, current: _Range) -> list[Row]:
+        try:
+            rows = current.spool.load(current.after, _AT_ONCE)
+        except SpoolError as error:
+            self._failed(current.spool, error, "Events that wait on disk cannot be read")
+            return []
+        return [row for row in rows if row.id <= current.last]
+
+    def _pass(self, current: _Range, rows: Sequence[Row]) -> int:
+        """Go on behind rows that were read. Returns how many are missing of those that were counted, at the end."""
+        with self._lock:
+            current.after = rows[-1].id if rows else current.last
+            if current.counted is not None:
+                current.counted -= len(rows)
+            if current.after < current.last:
+                return 0
+            if current in self._ranges:  # a damaged file's are gone, and counted as lost
+                self._ranges.remove(current)
+                return current.counted or 0
+        return 0
+
+    # batches on their way
+
+    def lease(self, delivery: Delivery) -> None:
+        """Keep a batch as it is about to be sent, so that after a crash the same one is sent again."""
+        kept = [each.stored for each in delivery.whole.queued if each.stored is not None]
+        if not kept or len(kept) < len(delivery.whole.queued) or len({each.spool for each in kept}) > 1:
+            return  # of files that others left, or partly in memory: sent anew as another batch
+        spool, rows = kept[0].spool, [each.id for each in kept]
+        body = msgspec.msgpack.encode(_Sent(delivery.whole.batch, rows))
+        batch_id = delivery.whole.batch.batch_id
+        self._do(spool, "A batch could not be kept", partial(spool.lease, batch_id, body, rows))
+
+    def resume(self) -> Delivery | None:
+        """Return a batch that a process which ended was sending; what is left of it, where some was delivered."""
+        while True:
+            with self._lock:
+                if not self._left:
+                    return None
+                spool, lease = self._left.popleft()
+            delivery = _resumed(spool, lease)
+            if delivery is not None:
+                return delivery
+            self._release(spool, lease.id)
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Let the events of a batch that cannot be sent now wait again."""
+        stored = [each.stored for each in delivery.queued if each.stored is not None]
+        if delivery.lease is not None and stored:
+            self._release(stored[0].spool, delivery.lease)
+
+    def _release(self, spool: Spool, lease: int) -> None:
+        self._do(spool, "A batch could not be resumed", partial(spool.release, lease))
+
+    # what ends
+
+    def forget(self, queued: Iterable[Queued]) -> None:
+        """Remove events that were delivered, or dropped for a reason."""
+        for spool, rows in _by_spool(each.stored for each in queued):
+            self._do(
+                spool,
+                "Delivered events could not be removed; they may be sent again",
+                partial(spool.forget, rows),
+            )
+
+    def bury(self, rejected: Sequence[Rejection]) -> None:
+        """Keep events that the service does not take, for people to look at."""
+        burials: dict[Spool, list[Burial]] = {}
+        for queued, event, message, reason in rejected:
+            if queued.stored is not None:
+                burial = Burial(queued.stored.id, encode(event).encode(), str(reason), message)
+                burials.setdefault(queued.stored.spool, []).append(burial)
+        for spool, some in burials.items():
+            self._do(spool, "Events that were refused could not be kept", partial(spool.bury, some))
+
+    # files
+
+    def tend(self) -> None:
+        """Look for files whose owners died and for dead letters that were put back; remove those that are too old."""
+        spool = self._opened()
+        if spool is None or self._directory is None:
+            return
+        self._do(spool, "Dead letters could not be looked after", partial(spool.expire, 0))
+        self._do(spool, "Rows that were put back could not be found", partial(self._notice_foreign_rows, spool))
+        for found in self._directory.adopt():
+            self._do(found, "A spool file could not be taken over", partial(self._found, found))
+
+    def numbers(self) -> StoreNumbers:
+        """Return what is on disk."""
+        with self._lock:
+            files = list(self._files)
+        try:
+            times = [each.oldest_ms for each in files if each.oldest_ms is not None]
+            return StoreNumbers(
+                events=sum(each.events for each in files),
+                size_bytes=sum(each.size_bytes for each in files),
+                oldest_age_s=max(0.0, self._wall() - min(times) / 1000) if times else 0.0,
+                dead_letters=sum(each.dead_letters for each in files),
+            )
+        except SpoolError:
+            return StoreNumbers()
+
+    def close(self) -> None:
+        """Leave the files to whoever comes next."""
+        with self._lock:
+            files, self._files, self._own = self._files, [], None
+            self._is_closed = True
+            self._ranges.clear()
+            self._left.clear()
+        for spool in files:
+            self._do(spool, "A spool file could not be closed", spool.close)
+
+    def abandon(self) -> None:
+        """Leave the files to the parent, after a fork."""
+        for spool in self._files:
+            spool.abandon()
+
+    def _opened(self) -> Spool | None:
+        with self._lock:
+            if self._is_open or self._is_closed:
+                return self._own
+            self._is_open = True
+            try:
+                self._own = self._open()
+            except (SpoolError, SpoolFull) as error:
+                line = f"No spool; events are kept in memory only: {printable(error)}"
+                self._log.say(logging.ERROR, "open", line)
+                return None
+            spool = self._own
+        self._do(spool, "The spool could not be read", partial(self._found, spool))
+        return spool
+
+    def _open(self) -> Spool:
+        config = self._config
+        options = SpoolOptions(
+            max_bytes=config.spool_max_bytes,
+            reserve_bytes=config.spool_reserve_bytes,
+            fsync=config.spool_fsync,
+            wall=self._wall,
+        )
+        self._directory = self._directory or SpoolDirectory(config.spool_dir or Path(), options)
+        return self._directory.open_own()
+
+    def _found(self, spool: Spool) -> None:
+        """Take note of what is in a file that is this process's from now on."""
+        leases, last = spool.leases(), spool.last_id()
+        with self._lock:
+            self._files.append(spool)
+            self._left.extend((spool, lease) for lease in leases)
+            self._ranges.append(_Range(spool, 0, last))
+            if spool is self._own:
+                self._ids = _OwnIds(last)
+
+    def _notice_foreign_rows(self, spool: Spool) -> None:
+        with self._lock:
+            if not self._ids.is_busy:
+                self._ranges.extend(_Range(spool, first - 1, last) for first, last in self._ids.gaps(spool.last_id()))
+
+    def _do(self, spool: Spool, trouble: str, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except (SpoolError, SpoolFull) as error:
+            self._failed(spool, error, trouble)
+
+    def _failed(self, spool: Spool, error: SpoolError | SpoolFull, trouble: str) -> None:
+        self._log.say(logging.ERROR, type(error).__name__, f"{trouble}: {printable(error)}")
+        if isinstance(error, SpoolCorruptError):
+            self._set_aside(spool)
+
+    def _set_aside(self, spool: Spool) -> None:
+        """Close a damaged file: opening it again saves what can be read, which counts anew."""
+        with self._lock:
+            if spool not in self._files:
+                return
+            self._files.remove(spool)
+            self._lost += sum(each.counted or 0 for each in self._ranges if each.spool is spool)
+            self._ranges = deque(each for each in self._ranges if each.spool is not spool)
+            self._left = deque(each for each in self._left if each[0] is not spool)
+            if spool is self._own:
+                self._own, self._is_open = None, False
+        self._do(spool, "A damaged spool file could not be closed", spool.close)
+
+
+class StoreNumbers(NamedTuple):
+    """What is on disk."""
+
+    events: int = 0
+    size_bytes: int = 0
+    oldest_age_s: float = 0.0
+    dead_letters: int = 0
+
+
+class _OwnIds:
+    """The row ids that this process gave out, so that those which others put into its file can be told."""
+
+    def __init__(self, known: int = 0) -> None:
+        self._known = known
+        self._given: list[tuple[int, int]] = []
+        self._busy = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether ids are being given out just now."""
+        return self._busy > 0
+
+    def begin(self) -> None:
+        self._busy += 1
+
+    def end(self, ids: Sequence[int]) -> None:
+        self._busy -= 1
+        if ids and self._given and self._given[-1][1] == ids[0] - 1:
+            self._given[-1] = (self._given[-1][0], ids[-1])
+        elif ids:
+            self._given.append((ids[0], ids[-1]))
+
+    def gaps(self, last: int) -> list[tuple[int, int]]:
+        """Return the ranges of ids up to the last that this process did not give out, once."""
+        gaps, after = [], self._known
+        for first, end in sorted(self._given):
+            if first > after + 1:
+                gaps.append((after + 1, first - 1))
+            after = end
+        if last > after:
+            gaps.append((after + 1, last))
+        self._given, self._known = [], last
+        return gaps
+
+
+def _row(keyed: Keyed, now_ms: int) -> NewRow:
+    key = keyed.key
+    owner = _Owner(key.monitor, key.session_id, key.is_client, key.client, keyed.user_id)
+    return NewRow(key.session_id, msgspec.msgpack.encode(owner), encode_draft(keyed.draft), now_ms)
+
+
+def _keyed(row: Row) -> Keyed | None:
+    """Return a row's event, None if another version wrote it in another way."""
+    try:
+        owner, draft = _owners.decode(row.key), decode_draft(row.event)
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return Keyed(BatchKey(owner.monitor, owner.session_id, owner.is_client, owner.client), draft, owner.user_id)
+
+
+def _resumed(spool: Spool, lease: Lease) -> Delivery | None:
+    """Return a batch as it was sent; None if it cannot be told, or some of it was delivered: the rest is another batch."""
+    try:
+        sent = _sent.decode(lease.body)
+    except msgspec.DecodeError:
+        return None
+    if sorted(sent.rows) != list(lease.rows):
+        return None
+    key = BatchKey(sent.batch.monitor, sent.batch.session_id, None, NO_CLIENT)
+    queued = [
+        Queued(key, Draft(id=event.id, time_ns=0, type=event.type, details=""), 0.0, 0, 0, stored=Stored(spool, row))
+        for event, row in zip(sent.batch.events, sent.rows, strict=True)
+    ]
+    return Delivery(Part(sent.batch, queued), lease=lease.id)
+
+
+def _by_spool(stored: Iterable[Stored | None]) -> Iterator[tuple[Spool, list[int]]]:
+    rows: dict[Spool, list[int]] = {}
+    for each in stored:
+        if each is not None:
+            rows.setdefault(each.spool, []).append(each.id)
+    yield from rows.items()

@@ -1,0 +1,246 @@
+"""The threads that deliver: each takes what is due, makes a batch of it, sends it, and says what became of it.
+
+They start when the first event is admitted, one more whenever a batch is due and none is free, `max_in_flight` at most.
+Where no thread can be started, as at interpreter exit, the thread that flushes delivers itself.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from opentelemetry import context as otel_context
+
+from otel_rum_exporter.assembly import Assembled, assemble
+from otel_rum_exporter.batching import Queued
+from otel_rum_exporter.client import RumClient
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.delivery import Delivery
+from otel_rum_exporter.dispatch import Job
+from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.notices import Notices
+from otel_rum_exporter.store import Store
+from otel_rum_exporter.verdicts import Refused, Verdict
+
+_IDLE_S = 30.0  # after which a thread that is not the only one ends
+_TEND_S = 20.0  # between looks for files that others left
+
+
+class Chore(enum.Enum):
+    """What a thread does besides sending, where there is a spool."""
+
+    LOAD = "load what waits on disk alone"
+    TEND = "look after the files"
+
+
+class Workers:
+    """The delivering side of a pipeline.
+
+    Attributes:
+        changed: Guards the ledger, and tells of everything that may make something due or done.
+        is_closed: Set, with the lock held, when nothing is sent any more.
+    """
+
+    def __init__(  # noqa: PLR0913 - what they work with
+        self,
+        config: RumConfig,
+        ledger: Ledger,
+        client: RumClient,
+        store: Store | None,
+        *,
+        log: Notices,
+        clock: Callable[[], float],
+    ) -> None:
+        """Start nothing."""
+        self._config = config
+        self._ledger = ledger
+        self._client = client
+        self._store = store
+        self._log = log
+        self._clock = clock
+        self._threads = 0
+        self._idle = 0
+        self._tend_at = clock()
+        self._is_loading = False
+        self.changed = threading.Condition(threading.Lock())
+        self.is_closed = False
+
+    # threads
+
+    @property
+    def has_thread(self) -> bool:
+        """Whether a thread is there to deliver. To be asked with the lock held."""
+        return self._threads > 0
+
+    def ensure_thread_locked(self) -> None:
+        """Start a thread if there is something to do and none for it. Needs the lock."""
+        due_in = self._ledger.dispatch.due_in(self._clock())
+        is_wanted = self._threads == 0 or (self._idle == 0 and due_in == 0)
+        has_nothing = due_in is None and self._store is None
+        if has_nothing or not is_wanted or self._threads >= self._config.max_in_flight:
+            return
+        thread = threading.Thread(target=self._run, name="RumExporter", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is about to exit, or the system has no more threads
+            return
+        self._threads += 1
+
+    def _run(self) -> None:
+        try:
+            self.work(until=lambda: self.is_closed, deadline=None)
+        except Exception as error:  # noqa: BLE001 - the next admission starts another thread
+            self._log.fault(error, 0)
+            with self.changed:
+                self._threads -= 1
+
+    def work(self, until: Callable[[], bool], deadline: float | None) -> None:
+        """Deliver what is due until a condition holds, the deadline passes or, on a thread, nothing comes any more."""
+        with _suppressed():
+            while (job := self._next_job(until, deadline)) is not None:
+                match job:
+                    case Chore():
+                        self._do(job)
+                    case Delivery():
+                        self._attempt(job, deadline)
+                    case _:
+                        delivery = self._assembled(job)
+                        if delivery is not None:
+                            self._attempt(delivery, deadline)
+            self.tell()
+
+    def _next_job(self, until: Callable[[], bool], deadline: float | None) -> Job | Chore | None:
+        with self.changed:
+            waited_s = 0.0
+            while not until():
+                now = self._clock()
+                if deadline is not None and now >= deadline:
+                    return None
+                job = self._job_locked(now, is_thread=deadline is None)
+                if job is not None:
+                    self.ensure_thread_locked()
+                    return job
+                if deadline is None and waited_s >= _IDLE_S and self._threads > 1:
+                    break
+                waited_s += self._wait_locked(now, deadline)
+            if deadline is None:
+                self._threads -= 1
+            return None
+
+    def _job_locked(self, now: float, *, is_thread: bool) -> Job | Chore | None:
+        if self._store is not None and is_thread:
+            if now >= self._tend_at:
+                self._tend_at = now + _TEND_S
+                return Chore.TEND
+            if self._store.has_backlog and not self._is_loading and self._ledger.has_room:
+                self._is_loading = True
+                return Chore.LOAD
+        dropped = self._ledger.lost
+        job = self._ledger.take(now)
+        if self._ledger.lost != dropped:  # what was too old is gone, and flushes wait for it
+            self.changed.notify_all()
+        return job
+
+    def _wait_locked(self, now: float, deadline: float | None) -> float:
+        longest = _IDLE_S if deadline is None else deadline - now
+        due_in = self._ledger.dispatch.due_in(now)
+        times = [longest] if due_in is None else [longest, due_in]
+        if self._store is not None and deadline is None:
+            times.append(max(0.0, self._tend_at - now))
+        self._idle += 1
+        self.changed.wait(min(times))
+        self._idle -= 1
+        return self._clock() - now
+
+    # chores
+
+    def _do(self, chore: Chore) -> None:
+        if self._store is None:
+            return
+        if chore is Chore.TEND:
+            self._store.tend()
+            self.tell()
+            return
+        try:
+            self._resume(self._store)
+            loaded = self._store.load()
+        finally:
+            self._is_loading = False
+        with self.changed:
+            if loaded is not None:
+                self._ledger.load(loaded, self._clock())
+            self.changed.notify_all()
+        self.tell()
+
+    def _resume(self, store: Store) -> None:
+        while (delivery := store.resume()) is not None:
+            with self.changed:
+                is_taken = self._ledger.resume(delivery, self._clock())
+            if not is_taken:
+                store.give_back(delivery)
+
+    def tell(self) -> None:
+        """Log what was lost since, and remove from disk what ended."""
+        with self.changed:
+            losses, ended = self._ledger.take_losses(), self._ledger.take_ended()
+        self._log.lost(losses)
+        if self._store is not None:
+            self._store.forget(ended.forgotten)
+            self._store.bury(ended.buried)
+
+    # batches
+
+    def _assembled(self, queued: list[Queued]) -> Delivery | None:
+        with self.changed:
+            session = self._ledger.session_of(queued)
+        try:
+            known = self._client.knows_session_metadata()
+            assembled = assemble(queued, session, self._config, session_metadata=known)
+        except Exception as error:  # noqa: BLE001 - events must leave the queue whatever happens
+            self._log.fault(error, len(queued))
+            with self.changed:
+                self._ledger.fail(queued, self._clock())
+                self.changed.notify_all()
+            return None
+        return self._kept(queued, assembled)
+
+    def _kept(self, queued: list[Queued], assembled: Assembled) -> Delivery | None:
+        if assembled.lacks_domain:
+            self._log.no_domain()
+        with self.changed:
+            delivery = self._ledger.keep(queued, assembled, self._clock())
+            self.changed.notify_all()
+        self.tell()
+        if delivery is not None and self._store is not None:
+            self._store.lease(delivery)
+        return delivery
+
+    def _attempt(self, delivery: Delivery, deadline: float | None) -> None:
+        delivery.attempts += 1
+        verdict = self._verdict(delivery, deadline)
+        with self.changed:
+            outcome = self._ledger.settle(delivery, verdict, self._clock())
+        self._log.outcome(verdict, outcome)
+        self.tell()
+        with self.changed:  # when all is said: a shutdown that waits for it lets the process end
+            self.changed.notify_all()
+
+    def _verdict(self, delivery: Delivery, deadline: float | None) -> Verdict:
+        timeout_s = None if deadline is None else min(self._config.timeout_s, deadline - self._clock())
+        try:
+            return self._client.attempt(delivery.part.batch, timeout_s)
+        except Exception as error:  # noqa: BLE001 - a batch must leave the queue whatever happens
+            return Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _suppressed() -> Iterator[None]:
+    """Let no instrumentation make telemetry out of sending telemetry."""
+    token = otel_context.attach(otel_context.set_value("suppress_instrumentation", value=True))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
