@@ -96,7 +96,7 @@ def test_no_more_than_some_are_left_behind():
     for _ in range(2):
         with pytest.raises(TooLateError, match="no end"):
             bounded.call(hang, SHORT_S)
-    with pytest.raises(TooLateError, match="^2 earlier requests have not come to an end yet$"):
+    with pytest.raises(TooLateError, match=r"^2 earlier requests have not come to an end yet$"):
         bounded.call(lambda: 1, LONG_S)
     end.set()
     for thread in threads:

@@ -154,6 +154,21 @@ def test_a_deadline_shortens_the_timeout(rum):
     assert verdict == Retry("network", "The request was given up: no end after 0.2 s")
 
 
+def test_no_thread_for_an_attempt(rum, monkeypatch):
+    """At the interpreter's exit the caller sends itself, and the deadline holds for each wait on the socket."""
+    sender = client(rum.endpoint, timeout=600_000)
+    monkeypatch.setattr(threading.Thread, "start", _refuse_to_start)
+    assert sender.attempt(ANY, timeout_s=20) == Delivered()
+    rum.set_faults(hang=True)
+    verdict = sender.attempt(ANY, timeout_s=0.2)
+    assert isinstance(verdict, Retry)
+    assert (verdict.cause, "Read timeout" in verdict.message) == ("network", True)
+
+
+def _refuse_to_start(_):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_reset(rum, moment):
     """A lost connection is tried again, whether or not the events arrived."""
@@ -365,9 +380,11 @@ def test_session_metadata(rum):
     assert rum.requests()[0]["session_metadata"] == SESSION_METADATA
 
 
-def test_session_metadata_without_a_client():
-    """Where no client can be made the question has an answer, too."""
-    assert client(None, region=None).knows_session_metadata() is True
+def test_session_metadata_without_a_client(rum, monkeypatch):
+    """The question has an answer where no client can be made, and where nothing can be read."""
+    assert client(None, region=None).knows_session_metadata() is client(rum.endpoint).knows_session_metadata()
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert client(rum.endpoint).knows_session_metadata() is True
 
 
 def test_an_unknown_parameter_is_refused(rum):

@@ -259,3 +259,16 @@ def test_a_refused_guest_is_parked(pool, rum):
     """A role whose policy allows nothing: other credentials are tried once."""
     pool.known_to(rum, 99)
     assert isinstance(settled(guest(rum)), Parked)
+
+
+def test_a_role_of_a_profile(moto, open_rum, monkeypatch, tmp_path):
+    """A profile that assumes a role is boto3's business: STS gives the key that signs."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
+    monkeypatch.setenv("AWS_PROFILE", "sender")
+    (tmp_path / "config").write_text(
+        f"[profile sender]\nrole_arn = {ROLE}\nsource_profile = base\nregion = {REGION}\n\n[profile base]\n"
+        "aws_access_key_id = AKIABASE\naws_secret_access_key = base-secret\n"
+    )
+    assert client(open_rum.endpoint).attempt(ANY) == Delivered()
+    assumed = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assumed_roles[-1]
+    assert open_rum.requests()[-1]["access_key"] == assumed.access_key_id
