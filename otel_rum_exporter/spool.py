@@ -25,9 +25,8 @@ from otel_rum_exporter.spool_database import (
     SpoolError,
     SpoolFull,
     Transaction,
-    files_of,
+    remove_files,
     seal,
-    suspicion_of,
 )
 from otel_rum_exporter.spool_lock import FileLock
 from otel_rum_exporter.spool_rows import NewRow, Row
@@ -186,10 +185,10 @@ class Spool:
     def lease(self, batch_id: str, body: bytes, rows: Sequence[int]) -> int:
         """Bind waiting rows to a request that is about to be sent. Returns the lease.
 
-        Where the disk reserve is reached the body is not kept, and the lease ends with its owner.
+        Where there is no room for the body it is not kept, and the lease ends with its owner.
         """
-        with self._database.writing() as write:
-            return self._lease(write, batch_id, body, rows)
+        (lease,) = self._write_leases([(batch_id, body, rows)])
+        return lease
 
     def leases(self, after: int = 0, limit: int = -1) -> list[Lease]:
         """Return the leases that previous owners left, with an id over `after`, in order; -1 is no limit."""
@@ -200,9 +199,7 @@ class Spool:
 
     def split(self, lease: int, parts: Sequence[tuple[str, bytes, Sequence[int]]]) -> list[int]:
         """Put several leases in one's place: batch id, body and rows of each. Rows that are in none wait again."""
-        with self._database.writing() as write:
-            spool_rows.end_lease(write, lease)
-            return [self._lease(write, *part) for part in parts]
+        return self._write_leases(parts, instead_of=lease)
 
     def done(self, leases: Sequence[int]) -> None:
         """Take out leases whose requests were delivered, with their rows."""
@@ -251,8 +248,7 @@ class Spool:
         lock, self._lock = self._lock, None
         if lock and is_empty:
             # before the lock's own file: whoever takes the lock finds no database
-            for file in (*reversed(files_of(self.path)), suspicion_of(self.path)):
-                file.unlink(missing_ok=True)
+            remove_files(self.path)
             lock.remove()
         elif lock:
             lock.release()
@@ -286,19 +282,22 @@ class Spool:
         # twice: in the write-ahead log and, from the next checkpoint on, in the database
         return shutil.disk_usage(self.path.parent).free - 2 * size >= self._options.reserve_bytes
 
-    def _lease(self, write: Transaction, batch_id: str, body: bytes, rows: Sequence[int]) -> int:
-        kept = body if self._leaves_reserve(len(body)) else None
-        size = _LEASE_OVERHEAD_BYTES + len(kept or b"")
-        lease = write.run(
-            "INSERT INTO leases (batch_id, size, seal, body) VALUES (?, ?, ?, ?)", batch_id, size, seal(body), kept
-        )
-        # not of rows that are gone meanwhile
-        write.run_many(
-            "INSERT INTO members (event_id, lease) SELECT id, ? FROM events WHERE id = ?",
-            [(lease, row) for row in rows],
-        )
-        write.size_bytes += size
-        return lease
+    def _write_leases(
+        self, parts: Sequence[tuple[str, bytes, Sequence[int]]], instead_of: int | None = None
+    ) -> list[int]:
+        keeps_bodies = self._leaves_reserve(sum(len(body) for _, body, _ in parts))
+        try:
+            return self._try_to_write_leases(parts, instead_of, keeps_bodies=keeps_bodies)
+        except SpoolFull:
+            return self._try_to_write_leases(parts, instead_of, keeps_bodies=False)
+
+    def _try_to_write_leases(
+        self, parts: Sequence[tuple[str, bytes, Sequence[int]]], instead_of: int | None, *, keeps_bodies: bool
+    ) -> list[int]:
+        with self._database.writing() as write:
+            if instead_of is not None:
+                spool_rows.end_lease(write, instead_of)
+            return [_add_lease(write, id_, body if keeps_bodies else None, rows) for id_, body, rows in parts]
 
     def _dissolve_useless_leases(self) -> None:
         with self._database.writing() as write:
@@ -324,6 +323,19 @@ class Spool:
                 return not read.events and not read.dead_letters
         except (SpoolError, SpoolFull):
             return False
+
+
+def _add_lease(write: Transaction, batch_id: str, body: bytes | None, rows: Sequence[int]) -> int:
+    size = _LEASE_OVERHEAD_BYTES + len(body or b"")
+    lease = write.run(
+        "INSERT INTO leases (batch_id, size, seal, body) VALUES (?, ?, ?, ?)", batch_id, size, seal(body or b""), body
+    )
+    # not of rows that are gone meanwhile
+    write.run_many(
+        "INSERT INTO members (event_id, lease) SELECT id, ? FROM events WHERE id = ?", [(lease, row) for row in rows]
+    )
+    write.size_bytes += size
+    return lease
 
 
 def _lease_of(read: Transaction, lease: int, batch_id: str, body: bytes, written: int) -> Lease:

@@ -93,6 +93,12 @@ def suspicion_of(path: Path) -> Path:
     return path.with_name(path.name + ".suspect")
 
 
+def remove_files(path: Path) -> None:
+    """Remove a database that nobody has open, and what belongs to it."""
+    for file in (*reversed(files_of(path)), suspicion_of(path)):
+        file.unlink(missing_ok=True)
+
+
 class Transaction:
     """What is changed together. The numbers are those that hold once it is committed."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from otel_rum_exporter.dead_letters import MAX_AGE_MS
 from otel_rum_exporter.spool import Spool, SpoolCorruptError, SpoolError, SpoolFull, SpoolOptions
-from otel_rum_exporter.spool_database import files_of, suspicion_of
+from otel_rum_exporter.spool_database import files_of, remove_files, suspicion_of
 from otel_rum_exporter.spool_lock import FileLock, holder
 from otel_rum_exporter.spool_salvage import finish, salvage
 from otel_rum_exporter.stats import CauseLog, printable
@@ -105,23 +105,24 @@ class SpoolDirectory:
         return self._take(path, None)
 
     def _make(self) -> Spool:
+        try:
+            path, lock = self._new_name()
+        except OSError as error:
+            raise SpoolError(f"no spool file can be made in {self.path}: {error.strerror}") from error
+        try:
+            _create_private(path)
+            return Spool(path, self._options, lock)
+        except (SpoolError, SpoolFull, OSError) as error:
+            remove_files(path)
+            lock.remove()
+            raise SpoolError(f"no spool file can be made in {self.path}: {error}") from error
+
+    def _new_name(self) -> tuple[Path, FileLock]:
         while True:
             path = self.path / f"spool-{os.getpid()}-{secrets.token_hex(4)}.sqlite"
-            try:
-                lock = FileLock.take(_lock_of(path))
-                if lock is None:  # somebody tidied up just then
-                    continue
-                _create_private(path)
-            except OSError as error:
-                raise SpoolError(f"no spool file can be made in {self.path}: {error.strerror}") from error
-            try:
-                return Spool(path, self._options, lock)
-            except SpoolFull as error:
-                lock.release()
-                raise SpoolError(str(error)) from error
-            except BaseException:
-                lock.release()
-                raise
+            lock = FileLock.take(_lock_of(path))
+            if lock is not None:  # else somebody tidied up just then
+                return path, lock
 
     def _take(self, path: Path, deadline: float | None) -> Spool | None:
         """Become the owner of a file and open it; None where that is not possible, or not before the deadline."""

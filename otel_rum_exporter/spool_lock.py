@@ -36,8 +36,9 @@ class FileLock:
         if not (_try_lock(descriptor) and _is_at(path, descriptor)):
             os.close(descriptor)
             return None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"%d\n" % os.getpid())
+        with contextlib.suppress(OSError):  # a full disk has no room for the number, and the lock holds without it
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, b"%d\n" % os.getpid())
         return cls(path, descriptor)
 
     def release(self) -> None:
