@@ -51,10 +51,9 @@ class Destination(Struct):
         self.parked = reason
         self.deliveries.append(delivery)
 
-    def put_off(self, now: float, delivery: Delivery) -> None:
-        """Take back a probe that said nothing of the app monitor: no answer, or another fault of the service."""
+    def put_off(self, now: float) -> None:
+        """Take note of a probe that said nothing of the app monitor: no answer, or another fault of the service."""
         self._probe_later(now, _FIRST_PROBE_S)
-        self.deliveries.append(delivery)
 
     def hurry(self, now: float) -> None:
         """Bring the next probe forward, for somebody who waits."""

@@ -17,10 +17,12 @@ from otel_rum_exporter.delivery import Delivery, Rejection, asked_wait_s, is_hop
 from otel_rum_exporter.destinations import Destination
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.pacing import Bucket, Pacer
+from otel_rum_exporter.session import BatchKey
 from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 
-_BISECTION_SHARE = 0.1  # of the requests: finding events at fault must not hold up the others
+_BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events at fault must not hold these up
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred
+_MAX_BISECTED = 64  # batches; where more wait for their share, they take more of it: memory is bounded, too
 
 Job = Delivery | list[Queued]
 """What a sender does next: another attempt, or events to make a batch of."""
@@ -68,8 +70,9 @@ class Dispatch:
 
     @property
     def has_slot(self) -> bool:
-        """Whether one more batch may be on its way. Those of a parked app monitor hold up no others."""
-        return self._sending + len(self.waiting) < self._config.max_in_flight
+        """Whether one more batch may be on its way. Bisected ones and those of a parked app monitor hold up no others."""
+        waiting = sum(not delivery.is_bisected for delivery in self.waiting)
+        return self._sending + waiting < self._config.max_in_flight
 
     @property
     def is_crowded(self) -> bool:
@@ -88,24 +91,37 @@ class Dispatch:
         return job
 
     def _take(self, now: float) -> Job | None:
+        may_bisect = self._bisection.wait_s(now) <= 0.0 or len(self.waiting) > _MAX_BISECTED
+        delivery = self._due(now, with_bisected=may_bisect)
+        if delivery is not None:
+            return delivery
+        for monitor_id, destination in self._destinations.items():
+            if destination.due_in(now) <= 0.0 and (job := self._probe(monitor_id, destination, now)) is not None:
+                return job
+        fresh = self.batches.take(now, is_crowded=self.is_crowded) if self.has_slot else None
+        return fresh or self._due(now, with_bisected=True)
+
+    def _due(self, now: float, *, with_bisected: bool) -> Delivery | None:
         for delivery in self.waiting:
-            if self._due_in(delivery, now) <= 0.0:
+            if delivery.due_at <= now and (with_bisected or not delivery.is_bisected):
                 self.waiting.remove(delivery)
                 if delivery.is_bisected:
                     self._bisection.take(now)
                 return delivery
-        for monitor_id, destination in self._destinations.items():
-            if destination.due_in(now) <= 0.0 and (job := self._probe(monitor_id, destination, now)) is not None:
-                return job
-        return self.batches.take(now, is_crowded=self.is_crowded) if self.has_slot else None
+        return None
 
     def _probe(self, monitor_id: str, destination: Destination, now: float) -> Job | None:
         """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too."""
-        fresh = self.batches.take_held(monitor_id, now) if destination.probes % 2 == 0 else None
-        if fresh is None and not destination.deliveries:
+        is_turn_of_fresh = destination.probes % 2 == 0 or not destination.deliveries
+        job: Job | None = self.batches.take_held(monitor_id, now) if is_turn_of_fresh else None
+        if job is None and destination.deliveries:
+            job = destination.deliveries.popleft()
+        if job is None:  # nothing waits any more: what comes next finds out
+            destination.unpark()
+            self.batches.release_held(monitor_id)
             return None
         destination.begin_probe(now)
-        return fresh or destination.deliveries.popleft()
+        return job
 
     def resume(self, delivery: Delivery, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
@@ -123,7 +139,7 @@ class Dispatch:
 
     def due_in(self, now: float) -> float | None:
         """Return in how many seconds something is due, None for never."""
-        times = [self._due_in(delivery, now) for delivery in self.waiting]
+        times = [delivery.due_at - now for delivery in self.waiting]
         times += [destination.due_in(now) for destination in self._destinations.values()]
         if self.has_slot and (due_in := self.batches.due_in(now, is_crowded=self.is_crowded)) is not None:
             times.append(due_in)
@@ -131,14 +147,10 @@ class Dispatch:
         earliest = max(0.0, earliest, self.pacer.wait_s(now)) if earliest < math.inf else earliest
         return earliest if earliest < math.inf else None
 
-    def _due_in(self, delivery: Delivery, now: float) -> float:
-        wait_s = self._bisection.wait_s(now) if delivery.is_bisected else 0.0
-        return max(0.0, delivery.due_at - now, wait_s)
-
     def cancel(self, queued: list[Queued], now: float) -> None:
         """Take back a job that came to no request."""
         self.pacer.unsent(now)
-        self._finish(queued[0])
+        self._finish(queued[0].key, now)
 
     # answers
 
@@ -148,7 +160,7 @@ class Dispatch:
         destination = self._destinations.setdefault(delivery.whole.batch.monitor.id, Destination())
         outcome = self._outcome(delivery, destination, verdict, now)
         if outcome.is_over:
-            self._finish(delivery.whole.queued[0])
+            self._finish(delivery.whole.queued[0].key, now)
         return outcome
 
     def _pace(self, verdict: Verdict, now: float) -> None:
@@ -217,7 +229,8 @@ class Dispatch:
         self._count_failure(delivery, verdict)
         if destination.parked is not None and verdict.cause != "credentials":
             self._sending -= 1
-            destination.put_off(now, delivery)
+            destination.deliveries.append(delivery)
+            destination.put_off(now)
         else:
             self._wait(delivery, due_at, now + asked_wait_s(verdict))
         return Outcome(retried=verdict.cause, is_unsure=verdict.cause in ("network", "server"))
@@ -244,9 +257,12 @@ class Dispatch:
             each.due_at = now
             self.waiting.append(each)
 
-    def _finish(self, queued: Queued) -> None:
+    def _finish(self, key: BatchKey, now: float) -> None:
         self._sending -= 1
-        self.batches.release(queued.key.session_id)
+        self.batches.release(key.session_id)
+        destination = self._destinations.get(key.monitor.id)
+        if destination is not None and destination.is_probing:  # the probe ended in another way
+            destination.put_off(now)
 
     # age, flush, end
 

@@ -5,7 +5,7 @@ from rum_items import key, keyed
 
 from otel_rum_exporter import RumConfig
 from otel_rum_exporter.batching import Queued
-from otel_rum_exporter.delivery import Delivery, retry_at
+from otel_rum_exporter.delivery import Delivery, Part, retry_at
 from otel_rum_exporter.verdicts import Retry
 
 NOW = 1000.0
@@ -15,7 +15,7 @@ PATIENT = RumConfig(max_age=86_400_000)
 def delivery(attempts=1, *ages_s):
     draft = keyed(key()).draft
     queued = [Queued(key(), draft, NOW - age_s, 0, 1) for age_s in ages_s or (0.0,)]
-    return Delivery(batch=None, queued=queued, attempts=attempts)
+    return Delivery(Part(None, queued), attempts=attempts)
 
 
 def wait_s(verdict, attempts=1, chance=0.0, config=PATIENT):

@@ -24,7 +24,7 @@ def counters(**changes):
 )
 def test_both_equations(changes, queued, is_balanced):
     """Statistics are balanced when every item and every event is accounted for."""
-    assert counters(**changes).snapshot(queued).is_balanced is is_balanced
+    assert counters(**changes).snapshot(queued=queued).is_balanced is is_balanced
 
 
 def test_reasons_without_a_loss_are_left_out():
@@ -32,13 +32,13 @@ def test_reasons_without_a_loss_are_left_out():
     each = counters()
     each.events_dropped[DropReason.SHUTDOWN] += 2
     each.events_dropped[DropReason.SHUTDOWN] -= 2
-    assert each.snapshot(4).events_dropped == {DropReason.EXPIRED: 3}
+    assert each.snapshot(queued=4).events_dropped == {DropReason.EXPIRED: 3}
 
 
 def test_statistics_do_not_change():
     """A snapshot stays as it was."""
     each = counters()
-    before = each.snapshot(4)
+    before = each.snapshot(queued=4)
     each.items_dropped[DropReason.UNMAPPED] += 1
     assert before.items_dropped == {DropReason.NO_SESSION: 2}
 

@@ -1,0 +1,385 @@
+"""What is sent next, and what becomes of it by its answers, on a simulated clock: hours pass in seconds."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rum_items import MONITOR_ID
+from rum_service import Sending, drafts, event, poisoned
+
+from otel_rum_exporter import DropReason
+from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry
+
+OTHER_MONITOR = "99999999-9999-4999-8999-999999999999"
+ALL_BAD = Rejected("400 ValidationException: AppMonitorDetails")
+
+
+def statistics(sending):
+    return sending.ledger.statistics()
+
+
+# poison
+
+
+@pytest.mark.parametrize(("poison", "most"), [(1, 15), (2, 27), (3, 37)])
+def test_poison_is_found(poison, most):
+    """Of a hundred events, wherever the bad ones are: the others arrive, and it takes no more requests than this."""
+    random_ = random.Random(poison)
+    for _ in range(60):
+        bad = [f"e{number}" for number in random_.sample(range(100), poison)]
+        sending = Sending(poisoned(*bad))
+        sending.put(*(event(f"e{number}") for number in range(100)))
+        sending.flush()
+        sending.run_until_sent()
+        assert sending.delivered_at.keys() == {f"e{number}" for number in range(100)} - set(bad)
+        assert statistics(sending).events_dropped == {DropReason.REJECTED: poison}
+        assert len(sending.requests) <= most
+
+
+def test_a_part_of_a_batch_is_a_batch_of_its_own():
+    """With an id of its own, and the same one on each of its tries."""
+    failures = iter([True, False] * 50)
+
+    def answer(batch, now):
+        verdict = poisoned("e7")(batch, now)
+        return Retry("server", "503") if verdict == Delivered() and next(failures) else verdict
+
+    sending = Sending(answer)
+    sending.put(*(event(f"e{number}") for number in range(20)))
+    sending.flush()
+    sending.run_until_sent()
+    events_of = {}
+    for _, batch, _ in sending.requests:
+        ids = [each.id for each in batch.events]
+        assert events_of.setdefault(batch.batch_id, ids) == ids
+    assert len(sending.delivered_at) == 19
+
+
+def test_a_request_that_is_at_fault_is_not_shredded():
+    """An app monitor that refuses everything with the same words: the batch waits as it was, and goes in the end."""
+    answers = [ALL_BAD]
+    sending = Sending(lambda _batch, _now: answers[-1])
+    sending.put(*(event(f"e{number}") for number in range(100)))
+    sending.flush()
+    sending.run(25.0)
+    assert len(sending.requests) <= 12
+    assert (statistics(sending).queued, statistics(sending).parked) == (100, {MONITOR_ID: DropReason.REJECTED})
+    answers.append(Delivered())
+    sending.run_until_sent()
+    assert sending.requests[-1][1] == sending.requests[0][1]
+    assert (statistics(sending).delivered, statistics(sending).parked) == (100, {})
+
+
+def test_single_events_that_are_all_refused():
+    """After four in a row with the same words it is the app monitor, not the events."""
+    sending = Sending(lambda _batch, _now: ALL_BAD)
+    for number in range(20):
+        sending.put(event(f"e{number}", number))
+    sending.flush()
+    sending.run(25.0)
+    assert statistics(sending).parked == {MONITOR_ID: DropReason.REJECTED}
+    assert statistics(sending).events_dropped == {DropReason.REJECTED: 3}
+    assert statistics(sending).queued == 17
+
+
+def test_a_session_of_poison_does_not_park_a_good_app_monitor():
+    """Others of its sessions are taken, so it is its own events that are at fault."""
+    bad = [f"1.{i}" for i in range(100)]
+    sending = Sending(poisoned(*bad))
+    sending.put(*drafts(5, session=2))
+    sending.flush()
+    sending.run_until_sent()
+    sending.put(*drafts(100, session=1), *drafts(5, session=3))
+    sending.flush()
+    sending.run_until_sent()
+    assert statistics(sending).events_dropped == {DropReason.REJECTED: 100}
+    assert statistics(sending).delivered == 10
+
+
+def test_a_stream_of_poison_leaves_most_requests_to_the_others():
+    """With a bad event in one batch of a hundred and more to send than may be, at least 85 % of the goodput is left."""
+    taken = []
+    for share in (0.0, 0.01):
+        random_ = random.Random(3)
+        bad = frozenset(f"{i}.{random_.randrange(20)}" for i in range(9000) if random_.random() < share)
+        sending = Sending(poisoned(*bad), queue_events=10**6, queue_bytes=10**9)
+        for number in range(9000):
+            sending.put(*drafts(20, session=number))
+        sending.flush()
+        sending.run(30.0)
+        before = len(sending.delivered_at)
+        sending.run(60.0)
+        taken.append(len(sending.delivered_at) - before)
+    assert taken[1] >= 0.85 * taken[0]
+
+
+def test_a_flood_of_poison_takes_more_requests_and_no_more_memory():
+    """With a bad event in every batch the good ones arrive all the same, if later; few batches are open at a time."""
+    bad = frozenset(f"{i}.{i % 10}" for i in range(600))
+    sending = Sending(poisoned(*bad))
+    for number in range(600):
+        sending.put(*drafts(10, session=number))
+    sending.flush()
+    most = 0
+    while statistics(sending).queued:
+        sending.run(1.0)
+        most = max(most, len(sending.ledger.dispatch.waiting))
+    assert most <= 64 + 9
+    assert (statistics(sending).delivered, statistics(sending).events_dropped) == (5400, {DropReason.REJECTED: 600})
+
+
+def test_strange_answers_are_not_tried_for_ever():
+    """A 4xx that the service is not known to give: three tries."""
+    sending = Sending(lambda _batch, _now: Retry("unknown", "418 I am a teapot"))
+    sending.put(event("e"))
+    sending.flush()
+    sending.run_until_sent()
+    assert len(sending.requests) == 3
+    assert statistics(sending).events_dropped == {DropReason.REJECTED: 1}
+
+
+# app monitors that take nothing
+
+
+def test_an_app_monitor_that_takes_nothing_waits_alone():
+    """Nothing of it is lost, others go on, and it is asked after 30 s, then less and less often, every 5 min at last."""
+
+    def answer(batch, now):
+        is_other = batch.monitor.id == OTHER_MONITOR
+        return Parked(DropReason.UNAUTHORIZED, "403") if is_other and now < 3600 else Delivered()
+
+    sending = Sending(answer)
+    for number in range(50):
+        sending.put(event(f"good {number}", number), event(f"bad {number}", number, OTHER_MONITOR))
+    sending.flush()
+    sending.run(20.0)
+    assert len(sending.delivered_at) == 50
+    assert statistics(sending).parked == {OTHER_MONITOR: DropReason.UNAUTHORIZED}
+    sending.run(3580.0)
+    asked_at = [round(at) for at, batch, verdict in sending.requests if verdict != Delivered()]
+    first = [at for at in asked_at if at < 20]
+    assert len(first) <= 8
+    gaps = [later - earlier for earlier, later in zip(asked_at[len(first) - 1 :], asked_at[len(first) :], strict=False)]
+    assert [round(gap, -1) for gap in gaps] == [30, 60, 120, 240, *[300] * 10][: len(gaps)]
+    sending.run_until_sent()
+    assert len(sending.delivered_at) == 100
+    assert sending.now < 3600 + 300 + 30
+
+
+def test_a_flush_asks_at_once():
+    """Somebody who waits does not wait for the next probe; but flushes do not ask more than once a second."""
+    answers = [Parked(DropReason.NOT_FOUND, "404")]
+    sending = Sending(lambda _batch, _now: answers[-1])
+    sending.put(event("e"))
+    sending.flush()
+    sending.run(3.0)
+    for _ in range(20):
+        sending.flush()
+        sending.run(0.1)
+    assert len(sending.requests) <= 4
+    answers.append(Delivered())
+    sending.flush()
+    sending.run(1.5)
+    assert statistics(sending).delivered == 1
+
+
+def test_a_batch_that_is_refused_does_not_hide_that_others_are_taken():
+    """An app monitor that seems to refuse everything is asked with other batches, too."""
+    sending = Sending(poisoned(*(f"1.{i}" for i in range(30)), message="same"))
+    sending.put(*drafts(30, session=1))
+    sending.flush()
+    sending.run(10.0)
+    assert statistics(sending).parked == {MONITOR_ID: DropReason.REJECTED}
+    sending.put(*drafts(5, session=2))
+    sending.run_until_sent()
+    assert statistics(sending).delivered == 5
+    assert statistics(sending).events_dropped == {DropReason.REJECTED: 30}
+
+
+def test_what_waits_for_an_app_monitor_becomes_too_old():
+    """In memory after five minutes, as everything else."""
+    sending = Sending(lambda _batch, _now: Parked(DropReason.NOT_FOUND, "404"), max_age=300_000)
+    for number in range(20):
+        sending.put(event(f"e{number}", number))
+    sending.flush()
+    sending.run(299.0)
+    assert statistics(sending).queued == 20
+    sending.run(310.0)
+    assert statistics(sending).events_dropped == {DropReason.EXPIRED: 20}
+
+
+def test_other_credentials_are_tried_at_once():
+    """A client that was just made anew sends the same batch again, without waiting."""
+    verdicts = iter([Retry("credentials", "403"), Delivered()])
+    sending = Sending(lambda _batch, _now: next(verdicts))
+    sending.put(event("e"))
+    sending.flush()
+    sending.run(1.0)
+    assert len({batch.batch_id for _, batch, _ in sending.requests}) == 1
+    assert statistics(sending).delivered == 1
+
+
+def test_what_can_never_be_sent_is_dropped():
+    """A configuration that lacks its region does not heal."""
+    sending = Sending(lambda _batch, _now: Refused(DropReason.NOT_CONFIGURED, "no region"))
+    sending.put(event("e"))
+    sending.flush()
+    sending.run(1.0)
+    assert statistics(sending).events_dropped == {DropReason.NOT_CONFIGURED: 1}
+
+
+# outages
+
+
+@pytest.mark.parametrize("verdict", [Retry("network", "refused"), Retry("server", "503"), Retry("server", "503", 20.0)])
+def test_an_outage_of_ten_minutes(verdict):
+    """A few requests until the circuit opens, then one every 30 s; in the end everything arrives, at the usual pace."""
+    sending = Sending(lambda _batch, now: verdict if now < 600 else Delivered(), queue_events=10**6, queue_bytes=10**9)
+    for number in range(2000):
+        sending.put(event(f"e{number}", number))
+    sending.run(600.0)
+    assert len(sending.requests) <= 35
+    sending.run_until_sent()
+    assert len(sending.delivered_at) == 2000
+    assert sending.now < 600 + 36 + 2000 / 45 + 25
+    busiest = max(sum(second <= at < second + 1 for at, _, _ in sending.requests) for second in range(600, 700))
+    assert busiest <= 50
+
+
+def test_retry_after_holds_back_everything():
+    """Nothing leaves before the service wants it to, of no session, whoever flushes."""
+    verdicts = iter([Retry("throttled", "429", 60.0)])
+    sending = Sending(lambda _batch, _now: next(verdicts, Delivered()))
+    sending.put(event("first", 1))
+    sending.flush()
+    sending.run(1.0)
+    for number in range(2, 20):
+        sending.put(event(f"e{number}", number))
+        sending.flush()
+        sending.run(1.0)
+    assert len(sending.requests) == 1
+    sending.run_until_sent()
+    assert sending.requests[1][0] >= 60.0
+
+
+def test_a_flush_knows_that_it_waits_in_vain():
+    """Where nothing may leave before its deadline, it need not wait for that."""
+    sending = Sending(lambda _batch, _now: Retry("throttled", "429", 60.0))
+    sending.put(event("e"))
+    sending.flush()
+    sending.run(1.0)
+    dispatch = sending.ledger.dispatch
+    assert dispatch.is_stuck(sending.now, sending.now + 10)
+    assert not dispatch.is_stuck(sending.now, sending.now + 61)
+
+
+def test_at_the_end_a_refused_connection_is_tried_twice():
+    """Then the rest is given up: an endpoint that refuses connections does not come back in a moment."""
+    sending = Sending(lambda _batch, _now: Retry("network", "refused"), latency_s=0.001)
+    for number in range(100):
+        sending.put(*drafts(20, session=number))
+    sending.ledger.dispatch.begin_close()
+    sending.flush()
+    while not sending.ledger.dispatch.is_stuck(sending.now, 5.0):
+        sending.run(0.05)
+    assert sending.now < 2.0
+
+
+# order
+
+
+def run_sessions(number, rate_each, seconds, **options):
+    """Sessions that produce events by chance. Returns the sending and the longest time that an event waited."""
+    random_ = random.Random(number)
+    sending = Sending(queue_events=10**6, queue_bytes=10**9, **options)
+    put_at, count = {}, 0
+    due = [random_.expovariate(rate_each) for _ in range(number)]
+
+    def produce(now):
+        nonlocal count
+        for session in range(number):
+            while due[session] <= now:
+                due[session] += random_.expovariate(rate_each)
+                name = f"e{count}"
+                count += 1
+                put_at[name] = now
+                sending.put(event(name, session))
+
+    sending.run(seconds, every=(0.25, produce))
+    waits = [sending.delivered_at[name] - at for name, at in put_at.items() if name in sending.delivered_at]
+    late = [sending.now - at for name, at in put_at.items() if name not in sending.delivered_at]
+    return sending, sorted(waits), max(late, default=0.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "rate_each", "seconds"),
+    [
+        pytest.param(100, 0.5, 60, id="100"),
+        pytest.param(1000, 0.05, 120, id="1000"),
+        pytest.param(5000, 0.01, 300, id="5000", marks=pytest.mark.nightly),
+    ],
+)
+def test_no_session_waits_for_longer_than_its_turn(number, rate_each, seconds):
+    """However many there are, an event waits for S / 45 s and 5 s more at most, 5 s of which are the linger."""
+    sending, waits, late = run_sessions(number, rate_each, seconds)
+    most = max(5.0, number / 45) + 5.0
+    assert waits[int(0.99 * len(waits))] <= most
+    assert late <= most
+    assert len(sending.delivered_at) > 0.5 * number * rate_each * seconds
+
+
+def test_a_crowd_goes_the_fullest_first():
+    """When the memory is half full, requests make as much room as they can."""
+    sending = Sending(queue_events=400, flush_interval=60_000)
+    sending.put(*drafts(100, session=1))
+    for number in range(2, 150):
+        sending.put(event(f"e{number}", number))
+    sending.run(0.5)
+    assert len(sending.requests[0][1].events) == 100
+
+
+def test_nothing_is_dropped_while_the_endpoint_is_well():
+    """More sessions than requests: batches wait, and grow, instead of being dropped."""
+    sending = Sending(queue_events=1500, max_requests_per_second=20)
+
+    def produce(now):
+        for number in range(10):
+            sending.put(event(f"{now:.3f}.{number}", (round(now * 100) + number) % 300))
+
+    sending.run(60.0, every=(0.1, produce))
+    assert statistics(sending).events_dropped == {}
+    sending.flush()
+    sending.run_until_sent()
+    assert statistics(sending).delivered == statistics(sending).accepted
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_answers(data):
+    """Whatever the service answers, every event ends in one counter, batches keep their ids, and the end is reached."""
+    verdicts = st.sampled_from(
+        [
+            Delivered(),
+            Rejected("400"),
+            Rejected("400 again"),
+            Parked(DropReason.UNAUTHORIZED, "403"),
+            Retry("network", "reset"),
+            Retry("throttled", "429", 3.0),
+            Retry("credentials", "403"),
+            Retry("unknown", "418"),
+            Refused(DropReason.INTERNAL, "fault"),
+        ]
+    )
+    strange = data.draw(st.lists(verdicts, max_size=40))
+    scripted = iter(strange)
+    sending = Sending(lambda _batch, _now: next(scripted, Delivered()), max_events=8)
+    for number in data.draw(st.lists(st.integers(1, 4), max_size=60)):
+        sending.put(event(f"e{len(sending.delivered_at)}.{number}.{sending.now}", number))
+        if data.draw(st.booleans()):
+            sending.flush()
+            sending.run(0.2)
+    sending.run_until_sent()
+    events_of = {}
+    for _, batch, _ in sending.requests:
+        assert events_of.setdefault(batch.batch_id, batch.events) == batch.events
