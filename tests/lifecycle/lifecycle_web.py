@@ -16,6 +16,8 @@ def application(_environ, start_response):
     global _sold  # noqa: PLW0603 - a count for each process
     _sold += 1
     shop.sell(f"{os.getpid()}-{_sold}")
+    if "FLUSH_EACH" in os.environ:
+        shop.flush()
     body = str(os.getpid()).encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
@@ -25,11 +27,3 @@ def end():
     """Deliver and report, when a process of the server ends."""
     shop.flush()
     shop.report()
-
-
-try:
-    import uwsgi  # only inside of it
-
-    uwsgi.atexit = end
-except ImportError:
-    pass

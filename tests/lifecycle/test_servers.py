@@ -60,7 +60,6 @@ def check(conserved, served, run):
     assert len(served) > 1, run
     assert of_workers == expected(served), run
     assert of_master.startswith("of the master"), run
-    assert sum(report["delivered"] for report in conserved.reports()) == len(of_workers) + 1
     conserved.check()
     conserved.begin_anew()
 
@@ -80,17 +79,33 @@ def test_gunicorn_with_preload(applications, conserved, socket_path, runs):
 
 
 @pytest.mark.skipif(not UWSGI.exists(), reason="uWSGI is not installed")
-@pytest.mark.parametrize("threads", [["--enable-threads"], []], ids=["threads", "no threads"])
+@pytest.mark.parametrize("has_threads", [True, False], ids=["threads", "no threads"])
 @pytest.mark.parametrize("runs", [2, pytest.param(20, marks=pytest.mark.nightly)])
-def test_uwsgi(applications, conserved, socket_path, threads, runs):
-    """It forks without telling Python: the process id tells. Without its threads the flush at the end delivers."""
-    options = ["--master", "--processes", str(WORKERS), *threads, "--die-on-term", "--need-app"]
+def test_uwsgi(applications, conserved, socket_path, has_threads, runs):
+    """Each worker's events arrive as they are due; without uWSGI's threads a flush within the request delivers.
+
+    `py-call-osafterfork` makes uWSGI tell Python of its forks: without it, workers of a master that had threads hang now
+    and then, before they have called any Python. Workers may also end without Python's exit handlers, so that all that
+    can be looked at is what arrived.
+    """
+    threads, environment = (["--enable-threads"], {}) if has_threads else ([], {"FLUSH_EACH": "true"})
+    options = [
+        "--master",
+        "--processes",
+        str(WORKERS),
+        *threads,
+        "--py-call-osafterfork",
+        "--die-on-term",
+        "--need-app",
+    ]
     program = [str(UWSGI), *options, "--http-socket", str(socket_path), "--module", "lifecycle_web"]
     for run in range(runs):
-        with applications.start("", program=program) as server:
+        conserved.is_unreported = True
+        with applications.start("", program=program, **environment) as server:
             while f"spawned uWSGI worker {WORKERS}" not in (line := server.process.stderr.readline()):
                 assert line, server.end()
             served = requests(socket_path)
+            conserved.rum.wait_for_events(WORKERS * EACH + 1)
             server.signal(signal.SIGTERM)
             code, _, errors = server.end()
         assert code == 0, errors
