@@ -17,7 +17,7 @@ from moto.sts.models import sts_backends
 from rum_batches import ANY, client, settled
 
 from otel_rum_exporter import DropReason
-from otel_rum_exporter.testing import LocalRum
+from otel_rum_exporter.testing import CREDENTIALS, LocalRum
 from otel_rum_exporter.verdicts import Delivered, Parked, Retry
 
 REGION = "us-east-1"
@@ -134,7 +134,8 @@ class Pool:
 
 
 @pytest.fixture
-def pool(monkeypatch):
+def pool(rum, monkeypatch):
+    """A pool whose guests the endpoint may come to know; afterwards it knows what it knew before."""
     told = Pool()
 
     class Handler(BaseHTTPRequestHandler):
@@ -158,6 +159,7 @@ def pool(monkeypatch):
         yield told
         server.shutdown()
         serving.join()
+    rum.set_credentials({"access_key": CREDENTIALS[0], "secret_key": CREDENTIALS[1]})
 
 
 def guest(rum, **options):
