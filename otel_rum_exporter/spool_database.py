@@ -75,11 +75,11 @@ class Numbers(NamedTuple):
     dead_letter_bytes: int
 
 
-def seal(*parts: str | bytes) -> int:
+def seal(*parts: str | bytes | int) -> int:
     """Return a checksum: SQLite notices damage to its pages' structure, but not to what they hold."""
     checksum = 0
     for part in parts:
-        checksum = zlib.crc32(part.encode() if isinstance(part, str) else part, checksum)
+        checksum = zlib.crc32(part if isinstance(part, bytes) else str(part).encode(), checksum)
     return checksum
 
 

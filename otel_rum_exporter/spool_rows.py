@@ -45,7 +45,7 @@ def row_of(values: Sequence[Any]) -> Row:
     """
     *fields, written = values
     row = Row(*fields)
-    if seal(row.session, row.key, row.event) != written:
+    if seal(row.id, row.session, row.key, row.event) != written:
         raise SpoolCorruptError(f"event {row.id} is damaged")
     return row
 
@@ -57,7 +57,7 @@ def add(write: Transaction, rows: Sequence[NewRow]) -> list[int]:
     write.run_many(
         "INSERT INTO events (id, session, admitted_ms, size, seal, key, event) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
-            (number, session, admitted_ms, size, seal(session, key, event), key, event)
+            (number, session, admitted_ms, size, seal(number, session, key, event), key, event)
             for number, size, (session, key, event, admitted_ms) in zip(
                 range(last + 1, 2**63), sizes, rows, strict=False
             )

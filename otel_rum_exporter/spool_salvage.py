@@ -27,7 +27,7 @@ from otel_rum_exporter.spool_database import create_tables, files_of, seal, susp
 _AT_ONCE = 256  # rows between looks at the clock
 _COPIED_BYTES = 64 * 1024 * 1024  # of a file that is copied although somebody waits
 _HIGHEST_ID = 2**63 - 1
-_LINEAR = 4096  # ids that are tried one by one behind damage; a page holds some dozens
+_LINEAR = 1024  # ids that are tried one by one behind damage; a page holds some dozens
 _SIZE_AT = slice(28, 32)  # https://www.sqlite.org/fileformat.html: the header's number of pages
 
 
@@ -195,12 +195,12 @@ class _Table(NamedTuple):
     def is_sound(self, row: tuple[Any, ...]) -> bool:
         """Tell whether a row is what was written."""
         parts = [row[index] for index in self.sealed]
-        if not all(isinstance(part, str | bytes) for part in parts):
+        if not all(isinstance(part, str | bytes | int) for part in parts):
             return False
         return bool(seal(*parts) == row[self.seal])
 
 
-_EVENTS = _Table("events", ("id", "session", "key", "event", "admitted_ms", "size", "seal"), (1, 2, 3), 6)
+_EVENTS = _Table("events", ("id", "session", "key", "event", "admitted_ms", "size", "seal"), (0, 1, 2, 3), 6)
 _LETTERS = _Table(
     "letters",
     (
@@ -246,7 +246,7 @@ class _Rows:
 
     def _from(self, start: int, limit: str = "") -> Iterator[tuple[Any, ...]]:
         """Yield the sound rows from an id on, until one cannot be read."""
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, OverflowError):  # the latter behind the highest id
             for row in self._damaged.execute(self._table.select() + limit, (start,)):
                 if self._table.is_sound(row):
                     yield row

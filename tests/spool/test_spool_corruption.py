@@ -21,6 +21,12 @@ LONGEST_S = 30  # to open a file; a machine that does nothing else needs a tenth
 INTERIOR = 5  # the type of a page that leads to others, https://www.sqlite.org/fileformat.html
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch):
+    """A start that gives up after a second shows how busy the machine is; one test is about that."""
+    monkeypatch.setattr("otel_rum_exporter.spool_files._START_S", LONGEST_S)
+
+
 class Sample:
     """A closed file of many rows, and which pages each of them is on."""
 
@@ -84,6 +90,12 @@ def reopened_until_read(directory):
         except SpoolCorruptError:
             spool.close()
     return pytest.fail("salvaged, and still damaged")
+
+
+def read_once(directory):
+    spool, found = reopened_until_read(directory)
+    spool.close()
+    return found
 
 
 def truncated(sample, noise):
@@ -274,7 +286,8 @@ def kill_at(step, path):
 def test_killed_at_any_step_of_saving_nothing_is_lost(sample, tmp_path, damage, log):
     """Before every access to a file, one after the other; the next one to come saves the same, once."""
     data = damage(sample, random.Random(3))
-    expected = reopened_until_read(undisturbed := placed(sample, data, tmp_path / "expected"))[1]
+    undisturbed = placed(sample, data, tmp_path / "expected")
+    expected = read_once(undisturbed)
     assert len(expected) > 300
     assert undisturbed.quarantined == 1
     step, status = 0, -signal.SIGKILL
@@ -303,7 +316,7 @@ def test_killed_at_any_step_of_saving_nothing_is_lost(sample, tmp_path, damage, 
 def test_killed_in_the_middle_of_copying_nothing_is_lost(sample, tmp_path, turn, monkeypatch):
     """After any number of rows."""
     data = overwritten(sample, random.Random(3))
-    expected = reopened_until_read(placed(sample, data, tmp_path / "expected"))[1]
+    expected = read_once(placed(sample, data, tmp_path / "expected"))
     directory = placed(sample, data, tmp_path / "spool")
     (directory.path / (sample.path.name + ".suspect")).touch()
     read, seen = spool_salvage._Rows.readable, []
