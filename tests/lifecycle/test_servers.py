@@ -86,29 +86,21 @@ def test_gunicorn_with_preload(applications, conserved, socket_path, runs):
 
 
 @pytest.mark.skipif(not UWSGI.exists(), reason="uWSGI is not installed")
-@pytest.mark.parametrize("has_threads", [True, False], ids=["threads", "no threads"])
 @pytest.mark.parametrize("runs", [2, pytest.param(20, marks=pytest.mark.nightly)])
-def test_uwsgi(applications, conserved, socket_path, has_threads, runs):
-    """Each worker's events arrive as they are due; without uWSGI's threads a flush within the request delivers.
+def test_uwsgi(applications, conserved, socket_path, runs):
+    """Each worker's events arrive as they are due.
 
-    `py-call-osafterfork` makes uWSGI tell Python of its forks: without it, workers of a master that had threads hang now
-    and then, before they have called any Python. Its workers do not always end as Python's exit handlers would need it,
-    and so they are killed: what can be looked at is what arrived.
+    Without `enable-threads` the workers' threads stand still between requests. `py-call-osafterfork` makes uWSGI tell
+    Python of its forks: without it, workers of a master that had threads hang now and then, before they have called any
+    Python. Its workers do not always end as Python's exit handlers would need it, and so they are killed: what can be
+    looked at is what arrived.
     """
-    threads, environment = (["--enable-threads"], {}) if has_threads else ([], {"FLUSH_EACH": "true"})
-    options = [
-        "--master",
-        "--processes",
-        str(WORKERS),
-        *threads,
-        "--py-call-osafterfork",
-        "--no-orphans",
-        "--need-app",
-    ]
+    for_python = ["--enable-threads", "--py-call-osafterfork"]
+    options = ["--master", "--processes", str(WORKERS), *for_python, "--no-orphans", "--need-app"]
     program = [str(UWSGI), *options, "--http-socket", str(socket_path), "--module", "lifecycle_web"]
     for run in range(runs):
         conserved.is_unreported = True
-        with applications.start("", program=program, **environment) as server:
+        with applications.start("", program=program) as server:
             while f"spawned uWSGI worker {WORKERS}" not in (line := server.process.stderr.readline()):
                 assert line, server.end()
             served = requests(socket_path)
