@@ -8,7 +8,7 @@ from otel_rum_exporter.application import (
     start_session,
 )
 from otel_rum_exporter.config import ConfigError, RumConfig
-from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.exporters import RumLogRecordExporter, RumSpanExporter, flush, statistics
 from otel_rum_exporter.processors import RumSessionSpanProcessor, join_browser_sessions
 from otel_rum_exporter.propagation import RumSessionPropagator
@@ -17,6 +17,7 @@ from otel_rum_exporter.stats import Statistics
 __all__ = [
     "ConfigError",
     "DropReason",
+    "ParkReason",
     "RumConfig",
     "RumLogRecordExporter",
     "RumSessionPropagator",

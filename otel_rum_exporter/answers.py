@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore import exceptions
 
-from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.verdicts import Cause, Delivered, Parked, Refused, Rejected, Retry, Verdict
 
 OPERATION = "PutRumEvents"
@@ -77,9 +77,9 @@ def verdict_on_answer(response: Mapping[str, Any]) -> Verdict:
     if cause is not None:
         return Retry(cause, message, retry_after_s(headers.get("retry-after")))
     if status in _REFUSING or code.startswith(_CREDENTIAL_CODES):
-        return Parked(DropReason.UNAUTHORIZED, message + _skew(headers.get("date")))
+        return Parked(ParkReason.UNAUTHORIZED, message + _skew(headers.get("date")))
     if status == _NOT_FOUND:
-        return Parked(DropReason.NOT_FOUND, message)
+        return Parked(ParkReason.NOT_FOUND, message)
     return Rejected(message) if status in _REJECTING else Retry("unknown", message)
 
 
@@ -126,7 +126,7 @@ def verdict_on_exception(error: Exception, *, is_sending: bool) -> Verdict:
     if isinstance(error, exceptions.ParamValidationError) or (is_sending and isinstance(error, ValueError)):
         return Rejected(str(error))
     if isinstance(error, _NO_CREDENTIALS) or _are_out_of_date(error):
-        return Parked(DropReason.UNAUTHORIZED, str(error) + _ADVICE.get(type(error), ""))
+        return Parked(ParkReason.UNAUTHORIZED, str(error) + _ADVICE.get(type(error), ""))
     if isinstance(error, RuntimeError):
         return Refused(DropReason.INTERNAL, f"RuntimeError: {error}")
     # what is left of botocore's exceptions is about regions, profiles, endpoints and other settings
@@ -155,7 +155,7 @@ def _verdict_on_client_error(error: exceptions.ClientError) -> Verdict:
     # STS's or Cognito's, which botocore asks for credentials when it signs
     message = f"{error.operation_name}: {_code_and_message(error.response)[1]}"
     cause = passing_cause(error)
-    return Parked(DropReason.UNAUTHORIZED, message) if cause is None else Retry(cause, message)
+    return Parked(ParkReason.UNAUTHORIZED, message) if cause is None else Retry(cause, message)
 
 
 # --- Retry-After

@@ -13,7 +13,7 @@ from otel_rum_exporter.access import Access
 from otel_rum_exporter.answers import is_refusal, verdict_on_exception, verdict_on_success
 from otel_rum_exporter.bounded import Bounded, NoThreadError, TooLateError
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.drops import ParkReason
 from otel_rum_exporter.events import Batch
 from otel_rum_exporter.verdicts import Delivered, Parked, Retry, Verdict
 
@@ -85,7 +85,7 @@ class RumClient:
 
     def _with_other_credentials(self, client: Any, verdict: Verdict, *, is_refused: bool) -> Verdict:
         """Return the verdict; or that the batch may go again at once, where there are other credentials to try."""
-        if not isinstance(verdict, Parked) or verdict.reason is not DropReason.UNAUTHORIZED:
+        if not isinstance(verdict, Parked) or verdict.reason is not ParkReason.UNAUTHORIZED:
             return verdict
         try:
             is_changed = self._access.look_again(client, is_refused=is_refused)

@@ -55,7 +55,6 @@ MIB = 1024 * 1024
 MAX_EVENTS = 100  # per request; the batchLimit of aws-rum-web
 MIN_BODY_BYTES = 16_384  # an event of the largest size and the request around it
 LONGEST_MS = 30 * 86_400_000  # thirty days; threads on Windows cannot wait for more than 49
-LATER = "Not yet in effect"
 
 UUID_SHAPE = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 REGION = re.compile(r"[a-z]{2,8}(-[a-z]{2,16})+-[0-9]{1,2}")
@@ -192,9 +191,9 @@ class RumConfig:
         unit="milliseconds",
     )
     max_requests_per_second: float = option(
-        45.0, number(0.1, 10_000), "Share of the account's 50 requests a second that may be used.", later=LATER
+        45.0, number(0.1, 10_000), "Share of the account's 50 requests a second that may be used."
     )
-    senders: int = option(1, whole(1, 10_000), "How many processes share `max_requests_per_second`.", later=LATER)
+    senders: int = option(1, whole(1, 10_000), "How many processes share `max_requests_per_second`.")
     max_in_flight: int = option(8, whole(1, 256), "Concurrent requests.")
     timeout: int = option(10_000, whole(1, LONGEST_MS), "Time for one attempt.", unit="milliseconds")
     compression: Compression = option(
@@ -205,13 +204,12 @@ class RumConfig:
     overflow: Overflow = option(
         "drop_oldest",
         choice(get_args(Overflow)),
-        "What gives way when the queue is full.",
-        later="Only `drop_oldest` is in effect yet",
+        "What gives way when the queue is full: its oldest event, the new one, or, for `timeout` at most, who exports.",
     )
     spool_dir: Path | None = option(
-        None, directory(), "Directory of the durable queue; without it events wait in memory only.", later=LATER
+        None, directory(), "Directory of the durable queue; without it events wait in memory only."
     )
-    spool_max_bytes: int = option(512 * MIB, whole(MIB), "Size of the durable queue.", unit="bytes", later=LATER)
+    spool_max_bytes: int = option(512 * MIB, whole(MIB), "Size of the durable queue.", unit="bytes")
     max_age: int = option(
         300_000,
         whole(1, LONGEST_MS),
@@ -276,14 +274,13 @@ class RumConfig:
         "rum.aws.amazon.com", text(200), "Service name in `xray_trace_event`.", variable=False
     )
     spool_reserve_bytes: int = option(
-        64 * MIB, whole(0), "Disk space that the spool leaves free.", unit="bytes", variable=False, later=LATER
+        64 * MIB, whole(0), "Disk space that the spool leaves free.", unit="bytes", variable=False
     )
     spool_fsync: bool = option(
         default=False,
         kind=flag(),
         doc="Whether each commit to the spool survives a power loss, and not only the end of the process.",
         variable=False,
-        later=LATER,
     )
     context_sessions: int = option(10_000, whole(1), "Sessions whose page and counts are remembered.", variable=False)
     context_bytes: int = option(
@@ -367,12 +364,6 @@ class RumConfig:
     def shutdown_timeout_s(self) -> float:
         """Time for the last deliveries, in seconds."""
         return self.shutdown_timeout / 1000
-
-    @property
-    def without_effect(self) -> tuple[str, ...]:
-        """Names of the options that are set to something which does not happen yet."""
-        options = options_of(type(self)).items()
-        return tuple(name for name, facts in options if facts.later and getattr(self, name) != facts.default)
 
 
 def _is_private(endpoint: str) -> bool:

@@ -8,7 +8,7 @@ from collections import deque
 from msgspec import Struct, field
 
 from otel_rum_exporter.delivery import SUSPECTS, Delivery, Rejection
-from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.drops import ParkReason
 
 _FIRST_PROBE_S, _LONGEST_PROBE_S = 30.0, 300.0
 _HURRIED_S = 1.0  # between probes that flushes ask for
@@ -18,7 +18,7 @@ _GOOD_S = 300.0  # for which an app monitor that took a batch is known to be wel
 class Destination(Struct):
     """What is known of an app monitor. Units: seconds of the pipeline's clock."""
 
-    parked: DropReason | None = None
+    parked: ParkReason | None = None
     """Why it takes nothing; None while it does."""
     deliveries: deque[Delivery] = field(default_factory=deque)
     """The batches that found that out, for the next probes."""
@@ -43,7 +43,7 @@ class Destination(Struct):
         """Take note that a probe leaves."""
         self.is_probing, self.probed_at = True, now
 
-    def park(self, reason: DropReason, now: float, delivery: Delivery) -> None:
+    def park(self, reason: ParkReason, now: float, delivery: Delivery) -> None:
         """Let its batches wait: after the first time for 30 s, then twice as long each time, five minutes at most."""
         if self.parked is None or self.is_probing:  # what was on its way along with others says nothing new
             self._probe_later(now, min(_LONGEST_PROBE_S, _FIRST_PROBE_S * 2 ** min(self.probes, 10)))

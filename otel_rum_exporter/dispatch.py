@@ -15,7 +15,7 @@ from otel_rum_exporter.batching import SETTLE_S, Batches, Queued
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery, Rejection, asked_wait_s, is_hopeless, retry_at
 from otel_rum_exporter.destinations import Destination
-from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.pacing import Bucket, Pacer
 from otel_rum_exporter.session import BatchKey
 from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
@@ -132,7 +132,7 @@ class Dispatch:
         return True
 
     @property
-    def parked(self) -> dict[str, DropReason]:
+    def parked(self) -> dict[str, ParkReason]:
         """The app monitors that take nothing at present, and why."""
         parked = ((monitor_id, each.parked) for monitor_id, each in self._destinations.items())
         return {monitor_id: reason for monitor_id, reason in parked if reason is not None}
@@ -200,8 +200,8 @@ class Dispatch:
         return Outcome(delivered=part.queued, rejected=rejected, is_over=delivery.is_over)
 
     def _rejected(self, delivery: Delivery, destination: Destination, message: str, now: float) -> Outcome:
-        if destination.parked is DropReason.REJECTED:
-            self._park(delivery, destination, DropReason.REJECTED, now)
+        if destination.parked is ParkReason.REJECTED:
+            self._park(delivery, destination, ParkReason.REJECTED, now)
             return Outcome(is_parked=True)
         self._resume(delivery, destination.unpark(), now)  # it looked at the events, at least
         if len(delivery.part.queued) > 1:
@@ -214,7 +214,7 @@ class Dispatch:
         is_unproven = not (is_good or delivery.is_proven)
         if is_unproven and (is_of_all or (rejected and destination.convicts(rejected))):
             delivery.restore()
-            self._park(delivery, destination, DropReason.REJECTED, now)
+            self._park(delivery, destination, ParkReason.REJECTED, now)
             return Outcome(is_parked=True)
         if not delivery.is_over:
             self._wait(delivery, now)
@@ -245,7 +245,7 @@ class Dispatch:
         self._sending -= 1
         self.waiting.append(delivery)
 
-    def _park(self, delivery: Delivery, destination: Destination, reason: DropReason, now: float) -> None:
+    def _park(self, delivery: Delivery, destination: Destination, reason: ParkReason, now: float) -> None:
         self._sending -= 1
         destination.park(reason, now, delivery)
         self.batches.hold(delivery.whole.batch.monitor.id)

@@ -1,4 +1,4 @@
-"""Why an item or an event ends without being delivered. Every loss has one of these reasons, and is counted under it."""
+"""Why an item or an event ends without being delivered, or waits. Every loss has one of these reasons, and is counted."""
 
 from __future__ import annotations
 
@@ -46,15 +46,24 @@ class DropReason(str, Enum):
     DAMAGED = "spool_damaged"
     """Its file in the spool was damaged; what could be read of that counts anew."""
 
-    # why an app monitor takes nothing at present: its events wait
-    UNAUTHORIZED = "unauthorized"
-    """No credentials, or the service refused them (401, 403)."""
-    NOT_FOUND = "not_found"
-    """The service knows no such app monitor (404)."""
-
     INTERNAL = "internal_error"
     """A fault of this exporter; the log names it."""
 
     def __str__(self) -> str:
         """Return the name in statistics and log lines."""
+        return self.value
+
+
+class ParkReason(str, Enum):
+    """Why an app monitor takes nothing at present, so that its events wait; the value is the name in log lines."""
+
+    UNAUTHORIZED = "unauthorized"
+    """No credentials, or the service refused them (401, 403)."""
+    NOT_FOUND = "not_found"
+    """The service knows no such app monitor (404)."""
+    REJECTED = "rejected"
+    """Every event was refused with the same words (400): the request is at fault, not the events."""
+
+    def __str__(self) -> str:
+        """Return the name in log lines."""
         return self.value

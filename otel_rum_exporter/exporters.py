@@ -104,8 +104,6 @@ class _RumExporter:
                     raise
                 _log.say(logging.ERROR, str(error), _one_line(error), quiet_s=_ONCE_S)
                 config, is_configured = RumConfig(), False
-        for name in config.without_effect:
-            _log.say(logging.WARNING, name, f"The option {name} has no effect in this version.", quiet_s=_ONCE_S)
         self._timeout_s = config.shutdown_timeout_s
         if config.chain_sigterm:
             _chain_sigterm(config.shutdown_timeout_s)

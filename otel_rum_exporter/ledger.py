@@ -166,8 +166,9 @@ class Ledger:
         few = max(self._config.max_in_flight, _BACKLOG_S * self.dispatch.pacer.rate)
         return len(self.dispatch.batches) < few and not self.dispatch.is_crowded
 
-    def load(self, loaded: Loaded, now: float) -> None:
-        """Take events that come from disk."""
+    def load(self, loaded: Loaded, now: float) -> list[Stored]:
+        """Take events that come from disk. Returns which stay there, for want of room in memory."""
+        left: list[Stored] = []
         number = len(loaded.events) + loaded.expired + loaded.lost
         if loaded.is_own:
             self._on_disk -= number
@@ -179,8 +180,12 @@ class Ledger:
         for keyed, stored in loaded.events:
             if not loaded.is_own:
                 self.sessions.recall(keyed, now)
-            # they have waited, and gathered, for long enough
-            self._queue(keyed, stored, now - self._config.flush_interval_s)
+            if self.is_full:
+                left.append(stored)
+            else:  # it has waited, and gathered, for long enough
+                self._queue(keyed, stored, now - self._config.flush_interval_s)
+        self._on_disk += len(left)
+        return left
 
     def resume(self, delivery: Delivery, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
@@ -327,15 +332,13 @@ class Ledger:
             each.stored = where
             self._unstored[each.epoch] -= where is not None
 
-    def close(self) -> int:
-        """Count what is left as lost, but for what is on disk, and return how much it was.
+    def close(self) -> None:
+        """Count what is left as lost, but for what is on disk.
 
         What is being sent ends on its own; until it does it counts as lost, too.
         """
-        lost = sum(self._unstored.values())
-        self._counters.events_dropped[DropReason.SHUTDOWN] += lost
+        self._counters.events_dropped[DropReason.SHUTDOWN] += sum(self._unstored.values())
         self._is_closed = True
-        return lost
 
     def statistics(self) -> Statistics:
         """Return what became of everything so far."""

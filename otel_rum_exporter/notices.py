@@ -67,17 +67,16 @@ class Notices(CauseLog):
         line = f"An item could not be converted: {type(error).__name__}: {printable(error)}"
         self.say(logging.WARNING, "convert", line)
 
-    def ended(self, left: int, statistics: Statistics) -> None:
-        """Say at the end what the shutdown did not wait for, and what was lost in all."""
-        lost = {str(reason): number for reason, number in statistics.events_dropped.items()}
-        lost.pop(DropReason.DUPLICATE, None)
-        lost |= {f"{reason}, kept as dead letters": number for reason, number in statistics.dead_lettered.items()}
+    def ended(self, statistics: Statistics) -> None:
+        """Say at the end what was lost in all."""
+        dropped = {reason: n for reason, n in statistics.events_dropped.items() if reason is not DropReason.DUPLICATE}
+        lost = sum(dropped.values()) + sum(statistics.dead_lettered.values())
         if not lost:
             return
-        not_delivered = f"{_events(left)} not delivered before the shutdown timeout; " if left else ""
-        reasons = ", ".join(f"{number} {reason}" for reason, number in lost.items())
-        in_all = f"of {statistics.accepted} in all {statistics.delivered} were delivered, {sum(lost.values())} not ({reasons})"
-        self.say(logging.WARNING, "end", not_delivered + in_all)
+        parts = [f"{n} {'still waited' if reason is DropReason.SHUTDOWN else reason}" for reason, n in dropped.items()]
+        parts += [f"{n} {reason}, kept as dead letters" for reason, n in statistics.dead_lettered.items()]
+        line = f"{lost} of {statistics.accepted} events were not delivered before the exporter was shut down"
+        self.say(logging.WARNING, "end", f"{line}: {', '.join(parts)}")
 
     def lost(self, reasons: Mapping[DropReason, int]) -> None:
         """Say what was lost on its way to a request."""

@@ -67,7 +67,6 @@ class Option:
     with_spool: Any
     elsewhere: Elsewhere | None
     default_doc: str
-    later: str
 
     @property
     def accepts(self) -> str:
@@ -85,7 +84,6 @@ def option(  # noqa: PLR0913 - one argument for each thing that is said of an op
     with_spool: T | None = None,
     elsewhere: Elsewhere | None = None,
     default_doc: str = "",
-    later: str = "",
 ) -> T:
     """Make the dataclass field of an option.
 
@@ -98,9 +96,8 @@ def option(  # noqa: PLR0913 - one argument for each thing that is said of an op
         with_spool: Default when there is a spool, if that differs.
         elsewhere: Further places in the environment, in order; yields the variable and what it holds.
         default_doc: What the table says instead of the default.
-        later: Says that the option is accepted but what it asks for does not happen yet.
     """
-    facts = Option(default, kind, doc, unit, variable, with_spool, elsewhere, default_doc, later)
+    facts = Option(default, kind, doc, unit, variable, with_spool, elsewhere, default_doc)
     return field(default=default, repr=not kind.secret, metadata={_KEY: facts})
 
 
@@ -211,5 +208,4 @@ def _value(value: Any) -> str:
 
 
 def _meaning(facts: Option) -> str:
-    later = f" **{facts.later}.**" if facts.later else ""
-    return f"{facts.doc} Accepted: {facts.accepts}.{later}"
+    return f"{facts.doc} Accepted: {facts.accepts}."

@@ -27,7 +27,7 @@ from otel_rum_exporter.stats import Statistics
 from otel_rum_exporter.store import Store
 from otel_rum_exporter.workers import Workers
 
-_BOTO_LOGGERS = ("boto3.", "botocore.", "urllib3.")
+_SENDING_LOGGERS = ("boto3.", "botocore.", "urllib3.", "otel_rum_exporter.")
 
 _logger = logging.getLogger(__name__)
 
@@ -127,13 +127,13 @@ class Pipeline:
         self.flush(timeout_s)
         self._save_the_rest()
         with self._changed:
-            lost = self._ledger.close()
+            self._ledger.close()
             self._workers.is_closed = True
             self._changed.notify_all()
         self._workers.tell()
         if self._store is not None:
             self._store.close()
-        self._log.ended(lost, self.stats())
+        self._log.ended(self.stats())
 
     def _save_the_rest(self) -> None:
         """Keep on disk what is in memory only, if there is room by now."""
@@ -220,7 +220,7 @@ class Pipeline:
 
     def _converted(self, item: SpanItem | LogItem, convert: Callable[..., Converted]) -> Converted:
         try:
-            return DropReason.SELF_TRAFFIC if _is_of_boto(item) else convert(item)
+            return DropReason.SELF_TRAFFIC if _is_of_sending(item) else convert(item)
         except Exception as error:  # noqa: BLE001 - an item's fault must not be the application's
             self._log.unconvertible(error)
             return DropReason.UNCONVERTIBLE
@@ -230,10 +230,10 @@ def _serves_others(span: SpanItem) -> bool:
     return getattr(span, "kind", None) in ENTRY_KINDS
 
 
-def _is_of_boto(item: SpanItem | LogItem) -> bool:
+def _is_of_sending(item: SpanItem | LogItem) -> bool:
     """Tell whether a log record comes from boto3: on DEBUG it logs the exceptions of sending, which would be sent.
 
     Batch processors clear a record's context, so that cannot tell its own requests from the application's.
     """
     scope = item.instrumentation_scope
-    return scope is not None and str(scope.name).startswith(_BOTO_LOGGERS) and hasattr(item, "log_record")
+    return scope is not None and str(scope.name).startswith(_SENDING_LOGGERS) and hasattr(item, "log_record")

@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.pacing import CircuitState
 
 _QUIET_S = 60.0
@@ -40,8 +40,8 @@ class Statistics(Struct, frozen=True, kw_only=True):
     items_dropped: Mapping[DropReason, int]
     accepted: int
     delivered: int
-    dead_lettered: Mapping[DropReason, int]
     events_dropped: Mapping[DropReason, int]
+    dead_lettered: Mapping[DropReason, int] = {}
     queued: int
     requests: int
     retried: Mapping[str, int]
@@ -50,7 +50,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
     queued_bytes: int = 0
     request_rate: float = 0.0
     circuit: CircuitState = "closed"
-    parked: Mapping[str, DropReason] = {}
+    parked: Mapping[str, ParkReason] = {}
     spooled: int = 0
     spooled_bytes: int = 0
     spool_age_s: float = 0.0
@@ -105,7 +105,7 @@ def total(parts: Iterable[Statistics]) -> Statistics:
     """Return the sum of the statistics of several pipelines; zeros for none."""
     counters, gauges = Counters(), dict.fromkeys(_ADDED, 0.0)
     circuit: CircuitState = "closed"
-    parked: dict[str, DropReason] = {}
+    parked: dict[str, ParkReason] = {}
     for part in parts:
         circuit = part.circuit if circuit == "closed" else circuit
         parked |= part.parked

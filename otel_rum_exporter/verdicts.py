@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.drops import DropReason, ParkReason
 
 Cause = Literal["throttled", "server", "network", "credentials", "unknown"]
 
@@ -31,7 +31,7 @@ class Retry(Struct, frozen=True):
 class Parked(Struct, frozen=True):
     """Nothing of this app monitor is taken until somebody mends its name, its policy or the credentials."""
 
-    reason: DropReason
+    reason: ParkReason
     message: str
 
 

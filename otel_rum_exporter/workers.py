@@ -170,9 +170,9 @@ class Workers:
         finally:
             self._is_loading = False
         with self.changed:
-            if loaded is not None:
-                self._ledger.load(loaded, self._clock())
+            left = [] if loaded is None else self._ledger.load(loaded, self._clock())
             self.changed.notify_all()
+        self._store.leave(left)
         self.tell()
 
     def _resume(self, store: Store) -> None:

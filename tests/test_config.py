@@ -371,12 +371,6 @@ def test_each_choice_of_the_type_is_accepted(name):
             assert getattr(RumConfig.load({name: choice}, {}), name) == choice
 
 
-def test_options_whose_effect_comes_later_are_named():
-    """Nobody relies on a durable queue that is not there yet."""
-    assert RumConfig.load({"overflow": "drop_oldest", "max_events": 5}, {}).without_effect == ()
-    assert RumConfig.load({"overflow": "block", "spool_dir": "/s"}, {}).without_effect == ("overflow", "spool_dir")
-
-
 def test_the_module_of_variables_names_each_variable_and_no_other():
     """Any other `OTEL_` name in it crashes opentelemetry-instrument."""
     named = {name: value for name, value in vars(environment_variables).items() if name.startswith("OTEL_")}

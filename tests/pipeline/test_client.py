@@ -10,7 +10,7 @@ from opentelemetry import context
 from rum_batches import ANY, PATH, SESSION_METADATA, attempt, batch, client, settled
 from rum_items import MONITOR_ID
 
-from otel_rum_exporter import DropReason, RumConfig
+from otel_rum_exporter import DropReason, ParkReason, RumConfig
 from otel_rum_exporter.client import RumClient
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
 from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry
@@ -83,7 +83,7 @@ def test_answers_that_refuse_the_credentials(rum, status):
     rum.set_faults(status=status)
     verdict = settled(client(rum.endpoint))
     assert isinstance(verdict, Parked)
-    assert (verdict.reason, f"Fault on request: {status}" in verdict.message) == (DropReason.UNAUTHORIZED, True)
+    assert (verdict.reason, f"Fault on request: {status}" in verdict.message) == (ParkReason.UNAUTHORIZED, True)
     assert rum.stats()["requests"] == 2
 
 
@@ -92,7 +92,7 @@ def test_an_unknown_app_monitor(rum):
     rum.set_faults(status=404)
     verdict = attempt(rum.endpoint)
     assert isinstance(verdict, Parked)
-    assert (verdict.reason, "Fault on request: 404" in verdict.message) == (DropReason.NOT_FOUND, True)
+    assert (verdict.reason, "Fault on request: 404" in verdict.message) == (ParkReason.NOT_FOUND, True)
     assert rum.stats()["requests"] == 1
 
 
@@ -215,7 +215,7 @@ def test_no_credentials(local_rum):
     """The one clear line says what to set."""
     verdict = attempt(local_rum.endpoint)
     assert verdict == Parked(
-        DropReason.UNAUTHORIZED,
+        ParkReason.UNAUTHORIZED,
         "Unable to locate credentials; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none",
     )
 
@@ -225,7 +225,7 @@ def test_a_wrong_secret(rum, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     verdict = settled(client(rum.endpoint))
     assert isinstance(verdict, Parked)
-    assert (verdict.reason, "403" in verdict.message) == (DropReason.UNAUTHORIZED, True)
+    assert (verdict.reason, "403" in verdict.message) == (ParkReason.UNAUTHORIZED, True)
 
 
 def test_no_region(rum):
@@ -276,7 +276,7 @@ def test_unsigned_although_there_are_credentials(rum):
     """With auth none a signing endpoint refuses: nothing falls back to signing, nor the other way."""
     verdict = settled(client(rum.endpoint, auth="none"))
     assert isinstance(verdict, Parked)
-    assert verdict.reason is DropReason.UNAUTHORIZED
+    assert verdict.reason is ParkReason.UNAUTHORIZED
 
 
 def _recorded_target(serve):

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 from moto.sts.models import sts_backends
 from rum_batches import ANY, client, settled
 
-from otel_rum_exporter import DropReason
+from otel_rum_exporter import ParkReason
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
 from otel_rum_exporter.verdicts import Delivered, Parked, Retry
 
@@ -213,7 +213,7 @@ def test_a_pool_that_gives_nothing(pool, rum, code):
     pool.failure = (400, code)
     verdict = guest(rum).attempt(ANY)
     assert isinstance(verdict, Parked)
-    assert verdict.reason is DropReason.UNAUTHORIZED
+    assert verdict.reason is ParkReason.UNAUTHORIZED
     assert (code in verdict.message, "Check OTEL_EXPORTER_RUM_IDENTITY_POOL_ID" in verdict.message) == (True, True)
     assert rum.stats()["requests"] == 0
 

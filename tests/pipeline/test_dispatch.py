@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rum_items import MONITOR_ID
 from rum_service import Sending, drafts, event, poisoned
 
-from otel_rum_exporter import DropReason
+from otel_rum_exporter import DropReason, ParkReason
 from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry
 
 OTHER_MONITOR = "99999999-9999-4999-8999-999999999999"
@@ -64,7 +64,7 @@ def test_a_request_that_is_at_fault_is_not_shredded():
     sending.flush()
     sending.run(25.0)
     assert len(sending.requests) <= 12
-    assert (statistics(sending).queued, statistics(sending).parked) == (100, {MONITOR_ID: DropReason.REJECTED})
+    assert (statistics(sending).queued, statistics(sending).parked) == (100, {MONITOR_ID: ParkReason.REJECTED})
     answers.append(Delivered())
     sending.run_until_sent()
     assert sending.requests[-1][1] == sending.requests[0][1]
@@ -78,7 +78,7 @@ def test_single_events_that_are_all_refused():
         sending.put(event(f"e{number}", number))
     sending.flush()
     sending.run(25.0)
-    assert statistics(sending).parked == {MONITOR_ID: DropReason.REJECTED}
+    assert statistics(sending).parked == {MONITOR_ID: ParkReason.REJECTED}
     assert statistics(sending).events_dropped == {DropReason.REJECTED: 3}
     assert statistics(sending).queued == 17
 
@@ -147,7 +147,7 @@ def test_an_app_monitor_that_takes_nothing_waits_alone():
 
     def answer(batch, now):
         is_other = batch.monitor.id == OTHER_MONITOR
-        return Parked(DropReason.UNAUTHORIZED, "403") if is_other and now < 3600 else Delivered()
+        return Parked(ParkReason.UNAUTHORIZED, "403") if is_other and now < 3600 else Delivered()
 
     sending = Sending(answer)
     for number in range(50):
@@ -155,7 +155,7 @@ def test_an_app_monitor_that_takes_nothing_waits_alone():
     sending.flush()
     sending.run(20.0)
     assert len(sending.delivered_at) == 50
-    assert statistics(sending).parked == {OTHER_MONITOR: DropReason.UNAUTHORIZED}
+    assert statistics(sending).parked == {OTHER_MONITOR: ParkReason.UNAUTHORIZED}
     sending.run(3580.0)
     asked_at = [round(at) for at, batch, verdict in sending.requests if verdict != Delivered()]
     first = [at for at in asked_at if at < 20]
@@ -169,7 +169,7 @@ def test_an_app_monitor_that_takes_nothing_waits_alone():
 
 def test_a_flush_asks_at_once():
     """Somebody who waits does not wait for the next probe; but flushes do not ask more than once a second."""
-    answers = [Parked(DropReason.NOT_FOUND, "404")]
+    answers = [Parked(ParkReason.NOT_FOUND, "404")]
     sending = Sending(lambda _batch, _now: answers[-1])
     sending.put(event("e"))
     sending.flush()
@@ -190,7 +190,7 @@ def test_a_batch_that_is_refused_does_not_hide_that_others_are_taken():
     sending.put(*drafts(30, session=1))
     sending.flush()
     sending.run(10.0)
-    assert statistics(sending).parked == {MONITOR_ID: DropReason.REJECTED}
+    assert statistics(sending).parked == {MONITOR_ID: ParkReason.REJECTED}
     sending.put(*drafts(5, session=2))
     sending.run_until_sent()
     assert statistics(sending).delivered == 5
@@ -199,7 +199,7 @@ def test_a_batch_that_is_refused_does_not_hide_that_others_are_taken():
 
 def test_what_waits_for_an_app_monitor_becomes_too_old():
     """In memory after five minutes, as everything else."""
-    sending = Sending(lambda _batch, _now: Parked(DropReason.NOT_FOUND, "404"), max_age=300_000)
+    sending = Sending(lambda _batch, _now: Parked(ParkReason.NOT_FOUND, "404"), max_age=300_000)
     for number in range(20):
         sending.put(event(f"e{number}", number))
     sending.flush()
@@ -363,7 +363,7 @@ def test_any_answers(data):
             Delivered(),
             Rejected("400"),
             Rejected("400 again"),
-            Parked(DropReason.UNAUTHORIZED, "403"),
+            Parked(ParkReason.UNAUTHORIZED, "403"),
             Retry("network", "reset"),
             Retry("throttled", "429", 3.0),
             Retry("credentials", "403"),

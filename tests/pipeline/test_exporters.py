@@ -131,13 +131,6 @@ def test_a_bad_environment_never_raises(make, monkeypatch, caplog):
     assert (own_threads(), len(caplog.records)) == ([], 1)
 
 
-def test_an_option_without_effect_is_named_once(make, caplog):
-    """What is accepted but does not happen yet must not look as if it did."""
-    make(spool_fsync=True)
-    make(spool_fsync=True)
-    assert caplog.messages == ["RUM exporter: The option spool_fsync has no effect in this version."]
-
-
 # sharing
 
 

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 from rum_items import MONITOR_ID, RESOURCE, log, session, span, spans, vital
 from rum_threads import OWN_THREAD, own_threads
 
-from otel_rum_exporter import DropReason, RumConfig
+from otel_rum_exporter import DropReason, ParkReason, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.session import is_sampled
 
@@ -256,7 +256,7 @@ def test_too_old_before_the_first_attempt(rum):
     pipeline.shutdown(1)
 
 
-@pytest.mark.parametrize(("status", "reason"), [(403, DropReason.UNAUTHORIZED), (404, DropReason.NOT_FOUND)])
+@pytest.mark.parametrize(("status", "reason"), [(403, ParkReason.UNAUTHORIZED), (404, ParkReason.NOT_FOUND)])
 def test_an_app_monitor_that_takes_nothing_is_waited_for(exporters, rum, caplog, status, reason):
     """One line says what the service said; its events wait, and go when it takes them again."""
     rum.set_faults(status=status)
@@ -446,7 +446,7 @@ def test_shutdown_keeps_its_deadline(exporters, rum, caplog, fault):
     stats = each.stats()
     assert (stats.queued, stats.is_balanced) == (0, True)
     assert stats.events_dropped[DropReason.SHUTDOWN] == 20 - stats.delivered > 0
-    assert len([line for line in caplog.messages if "before the shutdown timeout" in line]) == 1
+    assert len([line for line in caplog.messages if "before the exporter was shut down" in line]) == 1
 
 
 @pytest.mark.usefixtures("_credentials")
@@ -684,7 +684,7 @@ def test_no_credentials(exporters, monkeypatch, caplog):
     each = exporters()
     each.spans.export([span(session_id=session(number)) for number in range(5)])
     assert not each.spans.force_flush(LONG_MS)
-    assert (each.stats().queued, each.stats().parked) == (5, {MONITOR_ID: DropReason.UNAUTHORIZED})
+    assert (each.stats().queued, each.stats().parked) == (5, {MONITOR_ID: ParkReason.UNAUTHORIZED})
     (line,) = [record.message for record in caplog.records if record.levelno == logging.ERROR]
     assert "set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none" in line
 

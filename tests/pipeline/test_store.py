@@ -1,0 +1,306 @@
+"""Exporters with a spool: what is accepted survives the process, the endpoint and the memory's bound."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rum_items import MONITOR_ID, session, span, spans
+from rum_processes import run
+
+from otel_rum_exporter import DropReason, RumConfig
+from otel_rum_exporter.pipeline import Pipeline
+from otel_rum_exporter.spool_files import SpoolDirectory
+
+LONG_MS = 30_000
+PROGRAM = [str(Path(sys.executable).with_name("otel-rum-exporter"))]
+
+
+@pytest.fixture
+def spool_dir(tmp_path):
+    return tmp_path / "spool"
+
+
+def on_disk(spool_dir):
+    """Waiting events and dead letters, as they are for whoever comes next."""
+    directory = SpoolDirectory(spool_dir)
+    spools = [directory.open_beside(path) for path in directory.files()]
+    try:
+        return sum(each.events for each in spools), sum(each.dead_letters for each in spools)
+    finally:
+        for each in spools:
+            each.close()
+
+
+def sent_ids(rum):
+    return [event["id"] for event in rum.events()]
+
+
+def until_delivered(each, number):
+    """Wait until so many events are delivered; the pipeline notifies whenever something changes."""
+    pipeline = each.spans.pipeline
+    with pipeline._changed:
+        assert pipeline._changed.wait_for(lambda: pipeline._ledger.statistics().delivered >= number, 30)
+
+
+def test_what_is_delivered_leaves_the_disk(exporters, rum, spool_dir):
+    """Events are on disk while they wait, and gone afterwards, with their file."""
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export(spans(150, session_id=session(1)))
+    assert (each.stats().spooled, each.stats().queued) == (150, 150)
+    assert each.stats().spooled_bytes > 150 * 100
+    assert each.spans.force_flush(LONG_MS)
+    each.shutdown()
+    assert rum.stats()["events_distinct"] == 150
+    assert (each.stats().spooled, list(spool_dir.iterdir())) == (0, [])
+
+
+def test_what_is_left_at_the_end_goes_with_the_next(exporters, rum, spool_dir, caplog):
+    """An exporter that shuts down while the endpoint is down loses nothing; the next one in the directory delivers it."""
+    rum.set_faults(status=503)
+    first = exporters(spool_dir=spool_dir)
+    first.spans.export(spans(30, session_id=session(1)))
+    first.spans.export(spans(30, session_id=session(2)))
+    assert first.spans.force_flush(300)  # delivered or on disk
+    first.shutdown()
+    assert first.stats().is_balanced
+    assert (first.stats().queued, first.stats().events_dropped) == (60, {})
+    assert not [line for line in caplog.messages if "not delivered" in line]
+    assert on_disk(spool_dir) == (60, 0)
+    rum.clear_faults()
+    second = exporters(spool_dir=spool_dir)
+    second.spans.export(spans(1, session_id=session(3)))
+    until_delivered(second, 60)
+    assert second.spans.force_flush(LONG_MS)
+    assert len(set(sent_ids(rum))) == len(sent_ids(rum)) == 61
+    assert second.stats().delivered == 61
+    first.delivered_by_others, second.delivered_by_others = 61, 0
+
+
+def test_a_batch_that_was_on_its_way_is_the_same_batch_afterwards(exporters, rum, spool_dir):
+    """With the BatchId, the ids and the pages that it had: what the service has already can be told."""
+    rum.set_faults(reset="after")
+    first = exporters(spool_dir=spool_dir)
+    first.answers_get_lost = True
+    first.spans.export(spans(20, session_id=session(1)))
+    first.spans.force_flush(500)
+    first.shutdown()
+    rum.clear_faults()
+    second = exporters(spool_dir=spool_dir)
+    second.answers_get_lost = True
+    second.spans.export(spans(1, session_id=session(2)))
+    until_delivered(second, 20)
+    batches = {}
+    for request in rum.requests():
+        batches.setdefault(request["session_id"], set()).add(request["batch_id"])
+    assert len(batches[session(1)]) == 1
+    assert second.stats().duplicates_possible >= 20
+
+
+def test_more_than_memory_holds_waits_on_disk(exporters, rum, spool_dir):
+    """The memory's bound holds, nothing is dropped, and all of it comes in the end, each once."""
+    rum.set_faults(status=503)
+    each = exporters(spool_dir=spool_dir, queue_events=100, flush_interval=0)
+    for number in range(40):
+        each.spans.export(spans(25, session_id=session(number % 7)))
+    stats = each.stats()
+    assert (stats.accepted, stats.queued, stats.events_dropped) == (1000, 1000, {})
+    assert each.spans.pipeline._ledger.dispatch.batches.count <= 100
+    rum.clear_faults()
+    each.spans.force_flush(LONG_MS)
+    until_delivered(each, 1000)
+    assert len(set(sent_ids(rum))) == len(sent_ids(rum)) == 1000
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_events_of_a_session_keep_their_pages_across_the_disk(rum, spool_dir):
+    """What waits on disk is resolved when its batch is built, with what was known of its session."""
+    script = """
+        import os, sys
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from otel_rum_exporter import RumSpanExporter, record_page_view
+        exporter = RumSpanExporter(flush_interval=60_000)
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        record_page_view("notes/edit")
+        with provider.get_tracer("t").start_as_current_span("work"):
+            pass
+        os._exit(0)
+    """
+    environment = {**rum.environment(), "OTEL_EXPORTER_RUM_SPOOL_DIR": str(spool_dir)}
+    run(script, **environment)
+    assert on_disk(spool_dir)[0] == 3
+    run(script.replace("os._exit(0)", "provider.shutdown()").replace("60_000", "0"), **environment)
+    (work,) = [event for event in rum.events("otel.span") if event["session_id"] != ""][:1]
+    assert (work["metadata"]["pageId"], work["metadata"]["interaction"]) == ("notes/edit", 0)
+
+
+def test_dead_letters(exporters, rum, spool_dir):
+    """What the service finds fault with is kept, with its words, and can be sent again."""
+    rum.set_faults(poison=["bad"])
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export([span("good", session_id=session(1)), span("bad", session_id=session(1))])
+    assert not each.spans.force_flush(LONG_MS)
+    stats = each.stats()
+    assert (stats.delivered, stats.dead_lettered, stats.events_dropped) == (1, {DropReason.REJECTED: 1}, {})
+    (letter,) = json_lines("export", "--dir", spool_dir)
+    assert "ValidationException" in letter["message"]
+    rum.clear_faults()
+    requeued = subprocess.run(
+        [*PROGRAM, "spool", "requeue", "--all", "--dir", spool_dir], check=True, capture_output=True, text=True
+    )
+    assert "1 dead letter" in requeued.stdout
+    pipeline = each.spans.pipeline
+    with pipeline._changed:  # as if its turn had come
+        pipeline._workers._tend_at = 0.0
+        pipeline._changed.notify_all()
+    until_delivered(each, 2)
+    assert sorted(event["details"]["name"] for event in rum.events()) == ["bad", "good"]
+
+
+def json_lines(*arguments):
+    done = subprocess.run(
+        [*PROGRAM, "spool", *map(str, arguments)], check=True, capture_output=True, text=True, timeout=60
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_without_a_disk_events_wait_in_memory(exporters, rum, spool_dir, caplog):
+    """A spool without room costs a line in the log, not the events."""
+    reserve = shutil.disk_usage(spool_dir.parent).total + 1
+    each = exporters(spool_dir=spool_dir, spool_reserve_bytes=reserve)
+    each.spans.export(spans(10, session_id=session(1)))
+    assert (each.stats().queued, each.stats().spooled) == (10, 0)
+    assert each.spans.force_flush(LONG_MS)
+    assert rum.stats()["events_distinct"] == 10
+    assert [line for line in caplog.messages if "Events are kept in memory only" in line]
+
+
+def test_a_directory_that_cannot_be_used(exporters, rum, spool_dir, caplog):
+    """One line says why; the exporter works without it."""
+    spool_dir.write_text("not a directory")
+    each = exporters(spool_dir=spool_dir)
+    for _ in range(3):
+        each.spans.export(spans(10, session_id=session(1)))
+    assert each.spans.force_flush(LONG_MS)
+    assert rum.stats()["events_distinct"] == 30
+    (line,) = caplog.messages
+    assert line.startswith("RUM exporter: No spool; events are kept in memory only: the spool directory")
+
+
+def test_damage_in_use(exporters, rum, spool_dir, caplog):
+    """A file that is overwritten beneath the exporter: it goes on in memory and with another file, and counts."""
+    rum.set_faults(status=503)
+    each = exporters(spool_dir=spool_dir, queue_events=50, flush_interval=0)
+    each.spans.export(spans(40, session_id=session(1)))
+    for number in range(20):
+        each.spans.export(spans(40, session_id=session(2 + number)))
+    (path,) = [each for each in spool_dir.iterdir() if each.suffix == ".sqlite"]
+    for file in spool_dir.glob(path.name + "*"):
+        with file.open("r+b") as opened:
+            size = file.stat().st_size
+            opened.seek(4096 if size > 8192 else 0)
+            opened.write(b"\xff" * max(0, size - 8192))
+    rum.clear_faults()
+    for _ in range(5):
+        each.spans.export(spans(10, session_id=session(1)))
+    each.spans.force_flush(LONG_MS)
+    assert each.stats().is_balanced
+    assert rum.stats()["events_distinct"] >= 50
+    assert caplog.messages
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_a_fork(rum, spool_dir):
+    """The child has a file of its own and the parent's stays the parent's; each delivers what it was given."""
+    script = """
+        import os
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from otel_rum_exporter import RumSpanExporter
+        exporter = RumSpanExporter(flush_interval=60_000)
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        tracer = provider.get_tracer("t")
+        def work(name):
+            with tracer.start_as_current_span(name):
+                pass
+        work("before")
+        children = []
+        for number in range(3):
+            child = os.fork()
+            if not child:
+                work(f"child {number}")
+                assert exporter.force_flush(20_000)
+                provider.shutdown()
+                os._exit(0)
+            children.append(child)
+        work("after")
+        assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+        provider.shutdown()
+        assert exporter.stats().is_balanced and exporter.stats().delivered == 3, exporter.stats()
+    """
+    run(script, **rum.environment(), OTEL_EXPORTER_RUM_SPOOL_DIR=str(spool_dir))
+    names = sorted(event["details"]["name"] for event in rum.events("otel.span"))
+    assert names == ["after", "before", "child 0", "child 1", "child 2"]
+    assert on_disk(spool_dir) == (0, 0)
+
+
+def test_what_a_dead_sibling_left_is_adopted(exporters, rum, spool_dir):
+    """A worker that was killed leaves its file to the others."""
+    script = """
+        import os
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from otel_rum_exporter import RumSpanExporter
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(RumSpanExporter(flush_interval=60_000)))
+        for number in range(20):
+            with provider.get_tracer("t").start_as_current_span(f"{number}"):
+                pass
+        os.kill(os.getpid(), 9)
+    """
+    each = exporters(spool_dir=spool_dir, session="process")
+    each.spans.export(spans(1, session_id=session(1)))
+    environment = {**rum.environment(), "OTEL_EXPORTER_RUM_SPOOL_DIR": str(spool_dir)}
+    assert run(script, check=False, **environment).returncode == -9
+    pipeline = each.spans.pipeline
+    with pipeline._changed:  # as if its turn had come
+        pipeline._workers._tend_at = 0.0
+        pipeline._changed.notify_all()
+    with pipeline._changed:
+        assert pipeline._changed.wait_for(lambda: pipeline._ledger.statistics().accepted >= 21, 30)
+    each.spans.force_flush(LONG_MS)
+    until_delivered(each, 21)
+    assert rum.stats()["events_distinct"] == 22  # and the start of the sibling's session
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_too_old(rum, spool_dir):
+    """What waited on disk for longer than max_age is given up, and counted."""
+    config = RumConfig.load(
+        {
+            "app_monitor_id": MONITOR_ID,
+            "endpoint": rum.endpoint,
+            "region": "us-east-1",
+            "spool_dir": spool_dir,
+            "flush_interval": 60_000,
+            "session_start": "off",
+        },
+        {},
+    )
+    first = Pipeline(config)
+    first.export_spans(spans(10, session_id=session(1)))
+    first.shutdown(0)
+    assert first.stats().queued == 10
+    second = Pipeline(config)
+    second._store._wall = lambda: 4e9
+    second.export_spans(spans(1, session_id=session(1)))
+    with second._changed:
+        assert second._changed.wait_for(lambda: second._ledger.statistics().events_dropped, 30)
+    assert second.stats().events_dropped == {DropReason.EXPIRED: 10}
+    assert second.stats().is_balanced
+    second.shutdown(20)
