@@ -20,7 +20,7 @@ from otel_rum_exporter.encoding import wire_bytes
 from otel_rum_exporter.session import BatchKey, Keyed
 
 if TYPE_CHECKING:  # without a spool nothing needs SQLite
-    from otel_rum_exporter.spool import Spool
+    from otel_rum_exporter.spool.queue import Spool
 
 _UNRESOLVED_BYTES = 1024  # of details that the session completes
 

@@ -10,10 +10,10 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from otel_rum_exporter.batching import Queued
+from otel_rum_exporter.client.verdicts import Retry
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import Batch, RumEvent
-from otel_rum_exporter.verdicts import Retry
 
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct, field
 
 from otel_rum_exporter.batching import SETTLE_S, Batches, Queued
+from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery, Rejection, asked_wait_s, is_hopeless, retry_at
 from otel_rum_exporter.destinations import Destination
 from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.pacing import Bucket, Pacer
 from otel_rum_exporter.session import BatchKey
-from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 
 _BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events at fault must not hold these up
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred

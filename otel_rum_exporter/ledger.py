@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from otel_rum_exporter.assembly import Assembled
 from otel_rum_exporter.batching import Queued, Stored
+from otel_rum_exporter.client.verdicts import Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.convert import Conversion
@@ -21,7 +22,6 @@ from otel_rum_exporter.events import AppMonitor
 from otel_rum_exporter.identity import PROCESS_SESSION, ProcessSession
 from otel_rum_exporter.session import Keyed, Sessions
 from otel_rum_exporter.stats import Counters, Statistics
-from otel_rum_exporter.verdicts import Verdict
 
 _TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE, DropReason.DAMAGED)
 _BACKLOG_S = (

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from otel_rum_exporter.client import RumClient
+from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.convert.spans import ENTRY_KINDS

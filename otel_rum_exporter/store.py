@@ -26,7 +26,8 @@ from otel_rum_exporter.encoding import encode
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Batch, Client
 from otel_rum_exporter.ledger import Loaded
 from otel_rum_exporter.session import BatchKey, Keyed
-from otel_rum_exporter.spool import (
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import (
     Burial,
     Lease,
     NewRow,
@@ -37,7 +38,6 @@ from otel_rum_exporter.spool import (
     SpoolFull,
     SpoolOptions,
 )
-from otel_rum_exporter.spool_files import SpoolDirectory
 from otel_rum_exporter.stats import CauseLog, printable
 
 _AT_ONCE = 500  # rows that are read into memory together

@@ -15,7 +15,8 @@ from opentelemetry import context as otel_context
 
 from otel_rum_exporter.assembly import Assembled, assemble
 from otel_rum_exporter.batching import Queued
-from otel_rum_exporter.client import RumClient
+from otel_rum_exporter.client.rum_client import RumClient
+from otel_rum_exporter.client.verdicts import Refused, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.dispatch import Job
@@ -23,7 +24,6 @@ from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.store import Store
-from otel_rum_exporter.verdicts import Refused, Verdict
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
 _TEND_S = 20.0  # between looks for files that others left

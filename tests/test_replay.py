@@ -16,11 +16,11 @@ from opentelemetry.trace import SpanKind
 
 from otel_rum_exporter import otlp
 from otel_rum_exporter.assembly import assemble
+from otel_rum_exporter.client.verdicts import Delivered
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.events import MAX_EVENT_BYTES
 from otel_rum_exporter.ledger import Ledger
-from otel_rum_exporter.verdicts import Delivered
 
 MONITOR = "11111111-2222-4333-8444-555555555555"
 SEEDS = range(20)

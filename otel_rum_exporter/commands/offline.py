@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from otel_rum_exporter.assembly import assemble
+from otel_rum_exporter.client.verdicts import Delivered
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.delivery import Delivery
@@ -16,7 +17,6 @@ from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.otlp import Log, Span
 from otel_rum_exporter.stats import Statistics
 from otel_rum_exporter.testing import APP_MONITOR_ID
-from otel_rum_exporter.verdicts import Delivered
 
 PROCESS_SESSION_ID = "00000000-0000-4000-8000-000000000000"
 """The session of items without one, where the option `session` is `process`: a fixed one, so that output repeats."""

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import click
 
-from otel_rum_exporter.spool import DeadLetter, Row, Spool, SpoolError, SpoolFull
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import DeadLetter, Row, Spool, SpoolError, SpoolFull
 
 _VARIABLE = "OTEL_EXPORTER_RUM_SPOOL_DIR"
 _AT_ONCE = 100

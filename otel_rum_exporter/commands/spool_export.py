@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from otel_rum_exporter.spool import DeadLetter, Row
+from otel_rum_exporter.spool.queue import DeadLetter, Row
 
 
 def export_letters(letters: Iterable[tuple[str, DeadLetter]]) -> None:

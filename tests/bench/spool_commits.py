@@ -7,8 +7,8 @@ import threading
 import time
 from pathlib import Path
 
-from otel_rum_exporter.spool import NewRow, SpoolOptions
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import NewRow, SpoolOptions
 
 ROWS = [NewRow("6f0c2a51-9a53-4a0e-8f0b-0d3d7c1f2b11", bytes(200), os.urandom(800), 0) for _ in range(50)]
 COMMITS = 1000

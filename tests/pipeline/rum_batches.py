@@ -5,9 +5,9 @@ import json
 from rum_items import MONITOR_ID, START_NS, session
 
 from otel_rum_exporter import RumConfig
-from otel_rum_exporter.client import RumClient
+from otel_rum_exporter.client.rum_client import RumClient
+from otel_rum_exporter.client.verdicts import Retry
 from otel_rum_exporter.events import AppMonitor, Batch, RumEvent
-from otel_rum_exporter.verdicts import Retry
 
 SESSION_METADATA = '{"version":"1.0.0","domain":"shop.example","platformType":"web"}'
 PATH = f"/appmonitors/{MONITOR_ID}/"

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rum_batches import ANY, PATH, batch, client, settled
 
+from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
-from otel_rum_exporter.verdicts import Delivered, Parked, Retry
 
 OTHER = ("AKIAOTHER", "other-secret")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otel_rum_exporter.answers import normalise_retry_after, retry_after_s
+from otel_rum_exporter.client.answers import normalise_retry_after, retry_after_s
 
 
 @pytest.mark.parametrize(

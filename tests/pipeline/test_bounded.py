@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from otel_rum_exporter.bounded import Bounded, NoThreadError, TooLateError
+from otel_rum_exporter.client.bounded import Bounded, NoThreadError, TooLateError
 
 LONG_S = 30
 SHORT_S = 0.05

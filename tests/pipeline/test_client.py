@@ -11,9 +11,9 @@ from rum_batches import ANY, PATH, SESSION_METADATA, attempt, batch, client, set
 from rum_items import MONITOR_ID
 
 from otel_rum_exporter import DropReason, ParkReason, RumConfig
-from otel_rum_exporter.client import RumClient
+from otel_rum_exporter.client.rum_client import RumClient
+from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
-from otel_rum_exporter.verdicts import Delivered, Parked, Refused, Rejected, Retry
 
 
 def test_delivered(rum):

@@ -17,8 +17,8 @@ from moto.sts.models import sts_backends
 from rum_batches import ANY, client, settled
 
 from otel_rum_exporter import ParkReason
+from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
-from otel_rum_exporter.verdicts import Delivered, Parked, Retry
 
 REGION = "us-east-1"
 POOL_ID = f"{REGION}:12345678-1234-1234-1234-123456789012"

@@ -5,8 +5,8 @@ from rum_items import key, keyed
 
 from otel_rum_exporter import RumConfig
 from otel_rum_exporter.batching import Queued
+from otel_rum_exporter.client.verdicts import Retry
 from otel_rum_exporter.delivery import Delivery, Part, retry_at
-from otel_rum_exporter.verdicts import Retry
 
 NOW = 1000.0
 PATIENT = RumConfig(max_age=86_400_000)

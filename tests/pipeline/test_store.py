@@ -12,7 +12,7 @@ from rum_processes import run
 
 from otel_rum_exporter import DropReason, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.files import SpoolDirectory
 
 LONG_MS = 30_000
 PROGRAM = [str(Path(sys.executable).with_name("otel-rum-exporter"))]

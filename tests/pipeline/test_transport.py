@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rum_batches import ANY, PATH, client
 
-from otel_rum_exporter.verdicts import Delivered, Parked, Retry
+from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 LONG_S = 30

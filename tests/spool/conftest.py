@@ -3,8 +3,8 @@
 import pytest
 from spool_tools import Clock
 
-from otel_rum_exporter.spool import SpoolOptions
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import SpoolOptions
 
 
 @pytest.fixture

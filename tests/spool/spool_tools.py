@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from otel_rum_exporter.spool import NewRow
+from otel_rum_exporter.spool.queue import NewRow
 
 SESSION = "6f0c2a51-9a53-4a0e-8f0b-0d3d7c1f2b11"
 

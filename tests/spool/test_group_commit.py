@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from otel_rum_exporter.group_commit import GroupCommit
+from otel_rum_exporter.spool.group_commit import GroupCommit
 
 
 class Gate:

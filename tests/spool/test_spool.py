@@ -5,8 +5,8 @@ import threading
 import pytest
 from spool_tools import SESSION, everything, row, rows
 
-from otel_rum_exporter.spool import Burial, Lease, NewRow, Row, Spool, SpoolError, SpoolFull, SpoolOptions
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import Burial, Lease, NewRow, Row, Spool, SpoolError, SpoolFull, SpoolOptions
 
 READABLE = b'{"id":"x","type":"com.amazon.rum.http_event"}'
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from spool_tools import SESSION, everything, row
 
-from otel_rum_exporter.spool import Burial
+from otel_rum_exporter.spool.queue import Burial
 
 PROGRAM = str(Path(sys.executable).with_name("otel-rum-exporter"))
 READABLE = b'{"id":"e1","type":"com.amazon.rum.http_event","details":{}}'

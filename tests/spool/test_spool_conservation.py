@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 from spool_tools import Clock, all_letters, everything, row
 
-from otel_rum_exporter.spool import Burial, SpoolOptions
-from otel_rum_exporter.spool_files import SpoolDirectory
-from otel_rum_exporter.spool_rows import size_of
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import Burial, SpoolOptions
+from otel_rum_exporter.spool.rows import size_of
 
 LEASE_BYTES = 64 + len(b"body")
 SUBSET = st.lists(st.integers(0, 30), max_size=6)

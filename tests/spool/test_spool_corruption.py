@@ -12,9 +12,9 @@ import time
 import pytest
 from spool_tools import all_letters, everything, in_child, row, rows
 
-from otel_rum_exporter import spool_salvage
-from otel_rum_exporter.spool import Burial, SpoolCorruptError, SpoolOptions
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool import salvage as spool_salvage
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import Burial, SpoolCorruptError, SpoolOptions
 
 PAGE = 4096
 LONGEST_S = 30  # to open a file; a machine that does nothing else needs a tenth of a second
@@ -24,7 +24,7 @@ INTERIOR = 5  # the type of a page that leads to others, https://www.sqlite.org/
 @pytest.fixture(autouse=True)
 def _unhurried(monkeypatch):
     """A start that gives up after a second shows how busy the machine is; one test is about that."""
-    monkeypatch.setattr("otel_rum_exporter.spool_files._START_S", LONGEST_S)
+    monkeypatch.setattr("otel_rum_exporter.spool.files._START_S", LONGEST_S)
 
 
 class Sample:
@@ -235,7 +235,7 @@ def test_rows_in_the_log_are_saved(tmp_path):
 
 def test_a_start_does_not_wait_for_much_damage(sample, tmp_path, monkeypatch):
     """What is not saved within a second is left for adoption, which takes its time."""
-    monkeypatch.setattr("otel_rum_exporter.spool_files._START_S", -1.0)
+    monkeypatch.setattr("otel_rum_exporter.spool.files._START_S", -1.0)
     data = sample.data[: PAGE * 150]
     directory = placed(sample, data, tmp_path / "spool")
     own = directory.open_own()

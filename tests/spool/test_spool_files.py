@@ -9,9 +9,9 @@ import threading
 import pytest
 from spool_tools import everything, in_child, rows
 
-from otel_rum_exporter.spool import Spool, SpoolError, SpoolOptions
-from otel_rum_exporter.spool_files import SpoolDirectory
-from otel_rum_exporter.spool_lock import FileLock
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.lock import FileLock
+from otel_rum_exporter.spool.queue import Spool, SpoolError, SpoolOptions
 
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and forks are POSIX's")
 
@@ -216,7 +216,7 @@ def test_a_lock_whose_file_was_removed_is_none(tmp_path):
 ADOPT = """
 import sys
 from pathlib import Path
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.files import SpoolDirectory
 directory = SpoolDirectory(Path(sys.argv[1]))
 sys.stdin.readline()
 spools = [directory.open_own(), *directory.adopt()]
@@ -322,8 +322,8 @@ def test_a_child_that_abandons_it_lets_the_parents_file_be_adopted(directory, le
 FORKED_END = """
 import os, sys
 from pathlib import Path
-from otel_rum_exporter.spool import NewRow
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.queue import NewRow
+from otel_rum_exporter.spool.files import SpoolDirectory
 spool = SpoolDirectory(Path(sys.argv[1])).open_own()
 spool.append([NewRow("s", b"k", b"1", 1)])
 child = os.fork()

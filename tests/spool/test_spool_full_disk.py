@@ -7,8 +7,8 @@ import shutil
 import pytest
 from spool_tools import everything, row, rows, small_disk
 
-from otel_rum_exporter.spool import Burial, SpoolError, SpoolFull, SpoolOptions
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import Burial, SpoolError, SpoolFull, SpoolOptions
 
 MIB = 1024 * 1024
 

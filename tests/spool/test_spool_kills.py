@@ -8,13 +8,13 @@ import sys
 import pytest
 from spool_tools import all_letters, everything
 
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.files import SpoolDirectory
 
 WORK = """
 import sys, time
 from pathlib import Path
-from otel_rum_exporter.spool import Burial, NewRow, SpoolOptions
-from otel_rum_exporter.spool_files import SpoolDirectory
+from otel_rum_exporter.spool.queue import Burial, NewRow, SpoolOptions
+from otel_rum_exporter.spool.files import SpoolDirectory
 
 spool = SpoolDirectory(Path(sys.argv[1]), SpoolOptions(reserve_bytes=0)).open_own()
 number, life = 0, sys.argv[2].encode()

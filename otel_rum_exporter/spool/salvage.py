@@ -22,7 +22,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otel_rum_exporter.spool_database import create_tables, files_of, seal, suspicion_of
+from otel_rum_exporter.spool.database import create_tables, files_of, seal, suspicion_of
 
 _AT_ONCE = 256  # rows between looks at the clock
 _COPIED_BYTES = 64 * 1024 * 1024  # of a file that is copied although somebody waits

@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from otel_rum_exporter.dead_letters import MAX_AGE_MS
-from otel_rum_exporter.spool import Spool, SpoolCorruptError, SpoolError, SpoolFull, SpoolOptions
-from otel_rum_exporter.spool_database import files_of, remove_files, suspicion_of
-from otel_rum_exporter.spool_lock import FileLock, holder
-from otel_rum_exporter.spool_salvage import finish, salvage
+from otel_rum_exporter.spool.database import files_of, remove_files, suspicion_of
+from otel_rum_exporter.spool.dead_letters import MAX_AGE_MS
+from otel_rum_exporter.spool.lock import FileLock, holder
+from otel_rum_exporter.spool.queue import Spool, SpoolCorruptError, SpoolError, SpoolFull, SpoolOptions
+from otel_rum_exporter.spool.salvage import finish, salvage
 from otel_rum_exporter.stats import CauseLog, printable
 
 _FILES = "spool-*.sqlite"

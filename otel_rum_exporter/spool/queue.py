@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from otel_rum_exporter import spool_rows
-from otel_rum_exporter.dead_letters import Burial, DeadLetter, DeadLetters
-from otel_rum_exporter.group_commit import GroupCommit
-from otel_rum_exporter.spool_database import (
+from otel_rum_exporter.spool import rows as spool_rows
+from otel_rum_exporter.spool.database import (
     Database,
     SpoolCorruptError,
     SpoolError,
@@ -28,8 +26,10 @@ from otel_rum_exporter.spool_database import (
     remove_files,
     seal,
 )
-from otel_rum_exporter.spool_lock import FileLock
-from otel_rum_exporter.spool_rows import NewRow, Row
+from otel_rum_exporter.spool.dead_letters import Burial, DeadLetter, DeadLetters
+from otel_rum_exporter.spool.group_commit import GroupCommit
+from otel_rum_exporter.spool.lock import FileLock
+from otel_rum_exporter.spool.rows import NewRow, Row
 
 __all__ = [
     "Burial",

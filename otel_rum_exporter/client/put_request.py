@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from otel_rum_exporter.answers import OPERATION, normalise_retry_after
+from otel_rum_exporter.client.answers import OPERATION, normalise_retry_after
 from otel_rum_exporter.config import Compression
 
 _EVENTS = "otel_rum_exporter.events"  # where a request's context holds them

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from otel_rum_exporter.spool_database import SpoolCorruptError, Transaction, chunks, seal
+from otel_rum_exporter.spool.database import SpoolCorruptError, Transaction, chunks, seal
 
 COLUMNS = "id, session, key, event, admitted_ms, seal"
 """What `row_of` takes."""

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.credentials import DeferredRefreshableCredentials
 from botocore.session import Session
 
-from otel_rum_exporter.answers import passing_cause
+from otel_rum_exporter.client.answers import passing_cause
 
 _SESSION_NAME = "otel-rum-exporter"  # of the role, as CloudTrail shows it
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore import exceptions
 
+from otel_rum_exporter.client.verdicts import Cause, Delivered, Parked, Refused, Rejected, Retry, Verdict
 from otel_rum_exporter.drops import DropReason, ParkReason
-from otel_rum_exporter.verdicts import Cause, Delivered, Parked, Refused, Rejected, Retry, Verdict
 
 OPERATION = "PutRumEvents"
 

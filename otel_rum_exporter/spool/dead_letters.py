@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from otel_rum_exporter import spool_rows
-from otel_rum_exporter.spool_database import Database, SpoolCorruptError, SpoolFull, Transaction, chunks, seal
-from otel_rum_exporter.spool_rows import NewRow, Row
+from otel_rum_exporter.spool import rows as spool_rows
+from otel_rum_exporter.spool.database import Database, SpoolCorruptError, SpoolFull, Transaction, chunks, seal
+from otel_rum_exporter.spool.rows import NewRow, Row
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_AGE_MS = 14 * 86_400_000

@@ -16,10 +16,10 @@ from botocore.config import Config
 from botocore.credentials import CredentialResolver
 from botocore.session import Session, get_session
 
-from otel_rum_exporter.answers import OPERATION
+from otel_rum_exporter.client.answers import OPERATION
+from otel_rum_exporter.client.credentials import GuestIdentity, GuestProvider
+from otel_rum_exporter.client.put_request import shape_requests
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.credentials import GuestIdentity, GuestProvider
-from otel_rum_exporter.put_request import shape_requests
 
 _CONNECT_TIMEOUT_S = 3.0
 _LOOK_AGAIN_S = 25.0  # less than the 30 s after which an app monitor that takes nothing is first tried again

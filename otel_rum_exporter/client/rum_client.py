@@ -9,13 +9,13 @@ from typing import Any
 
 from botocore import exceptions
 
-from otel_rum_exporter.access import Access
-from otel_rum_exporter.answers import is_refusal, verdict_on_exception, verdict_on_success
-from otel_rum_exporter.bounded import Bounded, NoThreadError, TooLateError
+from otel_rum_exporter.client.access import Access
+from otel_rum_exporter.client.answers import is_refusal, verdict_on_exception, verdict_on_success
+from otel_rum_exporter.client.bounded import Bounded, NoThreadError, TooLateError
+from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.drops import ParkReason
 from otel_rum_exporter.events import Batch
-from otel_rum_exporter.verdicts import Delivered, Parked, Retry, Verdict
 
 _MIN_TIMEOUT_S = 0.1  # of an attempt at the end of a deadline
 _OF_BOTO = (exceptions.ClientError, exceptions.BotoCoreError, ValueError, RuntimeError)
