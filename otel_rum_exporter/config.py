@@ -181,6 +181,11 @@ class RumConfig:
     url_query: UrlQuery = option(
         "redact", choice(get_args(UrlQuery)), "Query of URLs; `redact` hides values that look secret."
     )
+    redact_text: bool = option(
+        default=True,
+        kind=flag(),
+        doc="Hides e-mail addresses, tokens, keys, passwords, cookies and card numbers in whatever is sent.",
+    )
     stack_trace_length: int = option(1000, whole(0, MAX_EVENT_BYTES), "Where stack traces are cut.", unit="characters")
     max_events: int = option(100, whole(1, MAX_EVENTS), "Events per request.")
     max_bytes: int = option(MIB // 2, whole(MIN_BODY_BYTES), "Largest request body, before compression.", unit="bytes")

@@ -66,6 +66,9 @@ OTEL_EXPORTER_RUM_ATTRIBUTES = "OTEL_EXPORTER_RUM_ATTRIBUTES"
 OTEL_EXPORTER_RUM_URL_QUERY = "OTEL_EXPORTER_RUM_URL_QUERY"
 """What happens to the query of URLs."""
 
+OTEL_EXPORTER_RUM_REDACT_TEXT = "OTEL_EXPORTER_RUM_REDACT_TEXT"
+"""Hides e-mail addresses, tokens, keys and card numbers."""
+
 OTEL_EXPORTER_RUM_STACK_TRACE_LENGTH = "OTEL_EXPORTER_RUM_STACK_TRACE_LENGTH"
 """Length of stack traces in characters."""
 

@@ -33,6 +33,7 @@ from otel_rum_exporter.callers import (
     was_examined,
 )
 from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import privacy
 from otel_rum_exporter.convert.metadata import server_domain
 from otel_rum_exporter.convert.pages import server_page_id
 from otel_rum_exporter.convert.spans import ENTRY_KINDS
@@ -58,7 +59,7 @@ class RumSessionSpanProcessor(SpanProcessor):
     when they start.
 
     Args:
-        config: Its `page_id_format` counts; without it the default.
+        config: Its `page_id_format` and `redact_text` count; without it the defaults.
     """
 
     def __init__(self, config: RumConfig | None = None) -> None:
@@ -108,7 +109,9 @@ class RumSessionSpanProcessor(SpanProcessor):
         attributes = span.attributes or {}
         page_id, interaction = caller.page_id, caller.interaction
         if page_id is None:
-            page_id, interaction = server_page_id(attributes, self._config.page_id_format), None
+            page_id, interaction = server_page_id(attributes, self._config), None
+        else:
+            page_id = privacy.page(page_id, self._config)
         domain = server_domain(attributes)
         return msgspec.structs.replace(caller, page_id=page_id, interaction=interaction, domain=domain)
 

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import hook, logs, metadata, mobile, navigation, pages, spans, urls
+from otel_rum_exporter.convert import hook, logs, metadata, mobile, navigation, pages, privacy, spans
 from otel_rum_exporter.convert.attributes import Attributes, text
 from otel_rum_exporter.convert.conversion import Conversion, Deferred, Draft, Found, Origin, Part
 from otel_rum_exporter.convert.ids import LogEventIds, span_event_id
@@ -40,7 +40,7 @@ class Converter:
     def __init__(self, config: RumConfig) -> None:
         """Prepare the tables that depend on the configuration."""
         self._config = config
-        self._custom_attributes = metadata.CustomAttributeFilter(config.attributes, config.url_query)
+        self._custom_attributes = metadata.CustomAttributeFilter(config)
         self._origins: dict[tuple[int, int, bool], tuple[Origin, ResourceItem, ScopeItem | None]] = {}
 
     def span(self, span: SpanItem, *, with_itself: bool = True) -> Conversion | DropReason:
@@ -151,16 +151,17 @@ class Converter:
 
     def _place(self, attributes: Attributes, origin: Origin, seen_ns: int, destination: str | None) -> _Place:
         """Return page and domain where a client's item names its document or screen, or the page that it goes to."""
-        page = urls.page_id(destination or text(attributes, "browser.document.url.full"), self._config.page_id_format)
-        page = page or (mobile.screen_name(attributes) if origin.is_client else None)
+        page = pages.page_id(destination or text(attributes, "browser.document.url.full"), self._config)
+        page = page or (mobile.screen_name(attributes, self._config) if origin.is_client else None)
         domain = metadata.page_domain(attributes, destination) if origin.is_client else None
         title = text(attributes, mobile.TITLE)
+        title = title and privacy.text(title, self._config)
         selected = self._custom_attributes.select(attributes, origin.attributes)
         return _Place(_page(page, title), domain, selected, seen_ns)
 
     def _entry_place(self, attributes: Attributes, origin: Origin) -> _Place:
         """Return page and domain that a server was asked for."""
-        page = pages.server_page_id(attributes, self._config.page_id_format)
+        page = pages.server_page_id(attributes, self._config)
         selected = self._custom_attributes.select(attributes, origin.attributes)
         return _Place(_page(page), metadata.server_domain(attributes), selected)
 

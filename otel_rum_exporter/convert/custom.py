@@ -9,7 +9,7 @@ from typing import Any
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert import privacy
 from otel_rum_exporter.convert.attributes import MAX_NAME, MAX_TEXT, Attributes, jsonable
 from otel_rum_exporter.encoding import clip, well_formed
 from otel_rum_exporter.events import CustomEvent
@@ -19,23 +19,10 @@ SPAN_TYPE = "otel.span"
 
 _MAX_TYPE = 256  # characters; ^[a-zA-Z0-9_.-]{1,256}$
 _MAX_ATTRIBUTES = 128
+_LONG_NUMBER = 10**13  # the numbers of payment cards have more digits
 _VERSION = "1.0.0"
 
 _NOT_IN_TYPE = re.compile(r"[^a-zA-Z0-9_.-]")
-
-# statements and query texts, headers and cookies, message bodies, names and e-mails, addresses, arguments of code
-_DENIED = re.compile(
-    r"^(?:db\.(?:statement|query\.(?:text|parameter.*)|operation\.parameter.*|user|connection_string)"
-    r"|graphql\.(?:document|source|operation\.body).*|(?:faas\.)?(?:cypher|sql|query)"
-    r"|(?:http|rpc|messaging)\..*(?:header|metadata|body|payload|cookie).*|.*\.(?:header|cookies?)\..*"
-    r"|gen_ai\..*(?:messages|prompt|completion|instructions|arguments|result).*|gen_ai\.(?:prompt|completion)"
-    r"|(?:user|enduser)\..*|session\.(?:id|previous_id)|client\.(?:address|port|socket\..*)"
-    r"|(?:net\.(?:sock\.)?peer|network\.peer)\..*|http\.client_ip"
-    r"|code\.(?:args|arguments|locals).*|process\.(?:command.*|env.*|owner)|exception\..*|event\.name|otel\.event\.name)$"
-)
-_SECRET = re.compile(
-    r"token(?!s)|secret|passw|pwd|authorization|api[-_.]?key|credential|cookie|private[-_.]?key", re.IGNORECASE
-)
 
 # marks that instrumentations write as span events; http, navigation and resource events consume them
 MARKS = frozenset({
@@ -55,15 +42,12 @@ def event_type(name: str) -> str:
 
 def named_event(name: str, attributes: Attributes, config: RumConfig, body: Any = None) -> CustomEvent:
     """Return the custom event of a named log event or span event."""
-    details = {
-        "version": _VERSION,
-        "name": _shown(name, config),
-        "attributes": allowed(attributes, config),
-    }
+    shown = _shown(name, config)
+    details: dict[str, Any] = {"version": _VERSION, "name": shown, "attributes": allowed(attributes, config)}
     value = _redacted("", jsonable(body), config)
     if value not in (None, {}, "", []):
         details["body"] = value
-    return CustomEvent(event_type(name), details)
+    return CustomEvent(event_type(shown), details)
 
 
 def span_event(span: SpanItem, attributes: Attributes, config: RumConfig) -> CustomEvent:
@@ -86,33 +70,41 @@ def span_event(span: SpanItem, attributes: Attributes, config: RumConfig) -> Cus
 def allowed(attributes: Mapping[Any, Any], config: RumConfig) -> dict[str, Any]:
     """Return the attributes that may leave the process, as JSON can hold them.
 
-    Shape:  at most 128, and no more than fit into an event; URLs redacted; what `_DENIED` and `_SECRET` name left out.
+    Shape:  at most 128, and no more than fit into an event; secrets taken out of them and of their names; without those whose names say that they
+            are secret.
     """
     kept: dict[str, Any] = {}
     room = MAX_TEXT
     for name in attributes:
         if room <= 0 or len(kept) >= _MAX_ATTRIBUTES:
             break
-        if not isinstance(name, str) or _DENIED.match(name) or _SECRET.search(name):
+        if not isinstance(name, str) or privacy.is_left_out(name):
             continue
         value = _redacted(name, jsonable(attributes[name]), config)
         if value is not None:
-            kept[well_formed(clip(name, MAX_NAME))] = value
+            kept[_shown(name, config, MAX_NAME)] = value
             room -= len(name) + len(value if isinstance(value, str) else str(value))
     return kept
 
 
 def _redacted(name: str, value: Any, config: RumConfig) -> Any:
-    """Return what `jsonable` returned with its URLs redacted, and without members that are secrets by their names."""
+    """Return what `jsonable` returned with secrets taken out, and without members that are secrets by their names."""
     if isinstance(value, str):
-        return urls.redact_attribute(name, value, config.url_query)
+        return privacy.attribute(name, value, config)
+    if type(value) is int and value >= _LONG_NUMBER:
+        shown = privacy.text(str(value), config)
+        return value if shown == str(value) else shown
     if isinstance(value, list):
         return [_redacted(name, member, config) for member in value]
     if isinstance(value, dict):
-        return {key: _redacted(key, member, config) for key, member in value.items() if not _SECRET.search(key)}
+        return {
+            _shown(key, config, MAX_NAME): _redacted(key, member, config)
+            for key, member in value.items()
+            if not privacy.is_secret(key)
+        }
     return value
 
 
-def _shown(name: str, config: RumConfig) -> str:
+def _shown(name: str, config: RumConfig, length: int = MAX_TEXT) -> str:
     """Return a name as it is shown: some instrumentations give spans the URL for a name."""
-    return urls.redact_text(clip(well_formed(name), MAX_TEXT), config.url_query)
+    return privacy.text(clip(well_formed(name), length), config)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from otel_rum_exporter.config import RumConfig, UrlQuery
-from otel_rum_exporter.convert import urls
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import privacy
 from otel_rum_exporter.convert.attributes import Attributes, integer, or_unset, text
 from otel_rum_exporter.convert.conversion import Once, Origin
 from otel_rum_exporter.convert.ids import digest
@@ -71,15 +71,15 @@ def _python_frames(stack: str) -> list[re.Match[str]]:
     return frames
 
 
-def cut_stack(stack: str, length: int, url_query: UrlQuery = "keep") -> str | None:
-    """Return the end of the stack that names its innermost frame, secrets taken out of its URLs.
+def cut_stack(stack: str, length: int, config: RumConfig) -> str | None:
+    """Return the end of the stack that names its innermost frame, secrets taken out.
 
     Units: characters, without the mark; 0 is none.
     """
     if length == 0:
         return None
     at_end = is_python(stack)
-    kept = urls.redact_text(stack[-length:] if at_end else stack[:length], url_query)
+    kept = privacy.tail(stack, length, config) if at_end else privacy.head(stack, length, config)
     if len(stack) <= length:
         return kept
     return _CUT + kept if at_end else kept + _CUT
@@ -92,7 +92,7 @@ def js_error(
 
     Args:
         attributes: `exception.*`, and `code.*` where they say where it was raised.
-        config: Its `stack_trace_length` and `url_query` count.
+        config: `stack_trace_length` and what may be shown count.
         description: The span's status description, which stands in for a missing message.
         stack_length: Instead of `stack_trace_length`.
 
@@ -101,18 +101,18 @@ def js_error(
     stack = plain(attributes.get("exception.stacktrace"))
     stack = stack if isinstance(stack, str) else ""
     kind = text(attributes, "exception.type")
-    kind = urls.redact_text(kind, config.url_query) if kind else None
+    kind = privacy.text(kind, config) if kind else None
     message = text(attributes, "exception.message") or _without_prefix(description, kind)
-    message = urls.redact_text(message[:_MAX_MESSAGE], config.url_query) if message else None
+    message = privacy.head(message, _MAX_MESSAGE, config) if message else None
     frame = innermost_frame(stack) or _code_frame(attributes)
     length = config.stack_trace_length if stack_length is None else stack_length
     return JsErrorEvent(
         type=kind or message or "Error",
         message=_without_prefix(message, kind) or "undefined",
-        filename=or_unset(frame and urls.redact(frame.filename, config.url_query)),
+        filename=or_unset(frame and privacy.url(frame.filename, config)),
         lineno=or_unset(frame and frame.lineno),
         colno=or_unset(frame and frame.colno),
-        stack=or_unset(cut_stack(stack, length, config.url_query) or None),
+        stack=or_unset(cut_stack(stack, length, config) or None),
     )
 
 

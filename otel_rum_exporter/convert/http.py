@@ -12,7 +12,7 @@ from msgspec import UNSET
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert import privacy, urls
 from otel_rum_exporter.convert.attributes import Attributes, integer, or_unset, text
 from otel_rum_exporter.convert.errors import js_error
 from otel_rum_exporter.drops import DropReason
@@ -27,6 +27,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LAST_PORT = 65_535
 _CLIENT_ERROR = 400
 _FIRST_STATUS, _LAST_STATUS = 100, 599
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _XHR_ENDS = ("abort", "timeout", "error")  # span events of XMLHttpRequest, in aws-rum-web's words
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 
@@ -57,7 +58,9 @@ def http_event(span: SpanItem, attributes: Attributes, config: RumConfig, *, is_
     context = span.context
     return HttpEvent(
         request=HttpRequest(method=_method(span, attributes), url=or_unset(url and _shown(url, config))),
-        response=or_unset(status and HttpResponse(status=status, statusText=or_unset(_phrase(attributes, status)))),
+        response=or_unset(
+            status and HttpResponse(status=status, statusText=or_unset(_phrase(attributes, status, config)))
+        ),
         error=or_unset(error),
         trace_id=or_unset(xray_trace_id(context.trace_id) if context and context.trace_id else None),
         segment_id=or_unset(f"{context.span_id:016x}" if context and context.span_id else None),
@@ -90,7 +93,7 @@ def is_wanted(call: HttpEvent, config: RumConfig, *, is_client: bool) -> bool:
 
 
 def _shown(url: str, config: RumConfig) -> str:
-    return well_formed(urls.redact(url, config.url_query))
+    return well_formed(privacy.url(url, config))
 
 
 def _method(span: SpanItem, attributes: Attributes) -> str:
@@ -102,12 +105,9 @@ def _method(span: SpanItem, attributes: Attributes) -> str:
     return well_formed(method[:_MAX_METHOD])
 
 
-def _phrase(attributes: Attributes, status: int) -> str | None:
-    try:
-        standard = HTTPStatus(status).phrase
-    except ValueError:
-        standard = None
-    return text(attributes, "http.status_text") or standard
+def _phrase(attributes: Attributes, status: int, config: RumConfig) -> str | None:
+    told = text(attributes, "http.status_text")
+    return privacy.text(told, config) if told else _PHRASES.get(status)
 
 
 def _url(attributes: Attributes, kind: SpanKind) -> str | None:
@@ -153,8 +153,8 @@ def _error(
     if kind is None:
         return None
     message = message or description or text(attributes, "http.error_message", "error.type") or kind
-    message = urls.redact_text(message[:_MAX_ERROR], config.url_query)
-    return JsErrorEvent(type=kind, message=well_formed(message))
+    message = privacy.head(message, _MAX_ERROR, config)
+    return JsErrorEvent(type=privacy.text(kind, config), message=well_formed(message))
 
 
 def _failure(span: SpanItem, attributes: Attributes, *, is_client: bool) -> tuple[str | None, str | None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import privacy
 from otel_rum_exporter.convert.attributes import Attributes, or_unset, text
 from otel_rum_exporter.convert.conversion import Deferred, Facts, Key
 from otel_rum_exporter.convert.ids import low_bits
@@ -42,27 +44,27 @@ def known_as(span: int) -> Key:
     return ("interaction", span)
 
 
-def browser_click(attributes: Attributes) -> DomEvent:
+def browser_click(attributes: Attributes, config: RumConfig) -> DomEvent:
     """Return the event of a `browser.user_action.click` record."""
     selector = text(attributes, "browser.css_selector")
     return DomEvent(
         event="click",
-        element=_shown(text(attributes, "browser.tag_name")),
-        elementId=_shown(_id_of(selector)),
-        cssLocator=_shown(selector),
+        element=_shown(text(attributes, "browser.tag_name"), config),
+        elementId=_shown(_id_of(selector), config),
+        cssLocator=_shown(selector, config),
     )
 
 
-def mobile_click(attributes: Attributes) -> DomEvent:
+def mobile_click(attributes: Attributes, config: RumConfig) -> DomEvent:
     """Return the event of an `app.screen.click` or `app.widget.click` record."""
     return DomEvent(
         event="click",
-        element=_shown(text(attributes, "app.widget.name")),
-        elementId=_shown(text(attributes, "app.widget.id")),
+        element=_shown(text(attributes, "app.widget.name"), config),
+        elementId=_shown(text(attributes, "app.widget.id"), config),
     )
 
 
-def interaction_span(span: SpanItem, attributes: Attributes) -> SpanInteraction | DropReason:
+def interaction_span(span: SpanItem, attributes: Attributes, config: RumConfig) -> SpanInteraction | DropReason:
     """Return what a user-interaction span becomes. Errors: INCOMPLETE without the type of the DOM event."""
     kind, xpath = text(attributes, "event_type"), text(attributes, "target_xpath") or ""
     if kind is None:
@@ -70,16 +72,16 @@ def interaction_span(span: SpanItem, attributes: Attributes) -> SpanInteraction 
     by_id = _ID_XPATH.match(xpath)
     event = DomEvent(
         event=well_formed(clip(kind, _MAX_TEXT)),
-        element=_shown(text(attributes, "target_element")),
-        elementId=_shown(by_id and (by_id[1] or by_id[2])),
-        cssLocator=_shown(_css_of(xpath)),
+        element=_shown(text(attributes, "target_element"), config),
+        elementId=_shown(by_id and (by_id[1] or by_id[2]), config),
+        cssLocator=_shown(_css_of(xpath), config),
     )
     parent = low_bits(span.parent.span_id if span.parent else 0)
     return SpanInteraction(event=event, parent=parent, at_ns=known_ns(span.start_time))
 
 
-def _shown(value: str | None) -> str:
-    return or_unset(well_formed(clip(value, _MAX_TEXT)) if value else None)  # type: ignore[return-value]
+def _shown(value: str | None, config: RumConfig) -> str:
+    return or_unset(well_formed(clip(privacy.text(value, config), _MAX_TEXT)) if value else None)  # type: ignore[return-value]
 
 
 def _id_of(selector: str | None) -> str | None:

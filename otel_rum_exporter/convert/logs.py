@@ -57,7 +57,7 @@ def _found(log: Log, details: Details | CustomEvent | DropReason) -> Found | Dro
 
 
 def _navigation(log: Log, config: RumConfig) -> Found | DropReason:
-    return _found(log, pages.page_view(log.attributes, config.page_id_format))
+    return _found(log, pages.page_view(log.attributes, config))
 
 
 def _navigation_timing(log: Log, _config: RumConfig) -> Found | DropReason:
@@ -81,19 +81,19 @@ def _resource_timing(log: Log, config: RumConfig) -> Found | DropReason:
 
 def _web_vital(log: Log, config: RumConfig) -> Found | DropReason:
     reported_ns = known_ns(log.record.observed_timestamp, log.time_ns)
-    return vitals.from_log(log.attributes, log.record.body, log.time_ns, reported_ns, config.url_query)
+    return vitals.from_log(log.attributes, log.record.body, log.time_ns, reported_ns, config)
 
 
-def _browser_click(log: Log, _config: RumConfig) -> Found | DropReason:
-    return _found(log, interaction.browser_click(log.attributes))
+def _browser_click(log: Log, config: RumConfig) -> Found | DropReason:
+    return _found(log, interaction.browser_click(log.attributes, config))
 
 
-def _mobile_click(log: Log, _config: RumConfig) -> Found | DropReason:
-    return _found(log, interaction.mobile_click(log.attributes))
+def _mobile_click(log: Log, config: RumConfig) -> Found | DropReason:
+    return _found(log, interaction.mobile_click(log.attributes, config))
 
 
-def _screen(log: Log, _config: RumConfig) -> Found | DropReason:
-    return _found(log, mobile.screen(log.attributes))
+def _screen(log: Log, config: RumConfig) -> Found | DropReason:
+    return _found(log, mobile.screen(log.attributes, config))
 
 
 def _fault(log: Log, config: RumConfig) -> Found | DropReason:

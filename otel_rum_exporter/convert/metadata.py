@@ -7,15 +7,14 @@ counts as theirs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from fnmatch import translate
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
-from otel_rum_exporter.config import UUID_SHAPE, RumConfig, UrlQuery
-from otel_rum_exporter.convert import urls
+from otel_rum_exporter.config import UUID_SHAPE, RumConfig
+from otel_rum_exporter.convert import privacy, urls
 from otel_rum_exporter.convert.attributes import MAX_INTEGER, MAX_TEXT, Attributes, flag, or_unset, text
 from otel_rum_exporter.convert.conversion import CustomAttributes, Origin
 from otel_rum_exporter.encoding import clip, plain, well_formed
@@ -144,13 +143,16 @@ def server_domain(attributes: Attributes) -> str | None:
 class CustomAttributeFilter:
     """The allow-list of attributes that are sent as custom metadata, with AWS's limits.
 
+    Shape:  a glob lets no attribute through whose name says that it is secret or personal. A whole name does: who writes
+            it means it. The addresses of clients are never sent.
     Source: CloudWatch RUM user guide, "Add custom metadata": 10 per event, keys of 128, values of 256 characters.
     """
 
-    def __init__(self, globs: Iterable[str], url_query: UrlQuery) -> None:
+    def __init__(self, config: RumConfig) -> None:
         """Compile the globs; their order decides which attributes stay when there are too many."""
-        self._patterns = [re.compile(translate(glob)) for glob in globs]
-        self._url_query = url_query
+        self._patterns = [re.compile(translate(glob)) for glob in config.attributes]
+        self._named = frozenset(config.attributes)
+        self._config = config
 
     def select(self, *sources: Attributes) -> CustomAttributes:
         """Return the attributes that are allowed and valid; earlier sources win where names collide."""
@@ -161,16 +163,22 @@ class CustomAttributeFilter:
             for name, value in ((n, v) for source in sources for n, v in source.items()):
                 if len(selected) == MAX_CUSTOM_ATTRIBUTES:
                     return selected
-                if isinstance(name, str) and pattern.match(name):
-                    _add(selected, _NOT_IN_KEY.sub("_", name)[:_MAX_KEY], self._value(name, value))
+                if isinstance(name, str) and pattern.match(name) and self._is_allowed(name):
+                    _add(selected, self._key(name), self._value(name, value))
         return selected
+
+    def _is_allowed(self, name: str) -> bool:
+        return not privacy.is_left_out(name) or (name in self._named and not privacy.is_client_address(name))
+
+    def _key(self, name: str) -> str:
+        return _NOT_IN_KEY.sub("_", privacy.head(name, _MAX_KEY, self._config))
 
     def _value(self, name: str, value: Any) -> str | float | int | bool | None:
         value = plain(value)
         if not isinstance(value, str):
             return _number_or_flag(value)
         # what is longer is not worth reading
-        value = urls.redact_attribute(name, value, self._url_query) if len(value) <= MAX_TEXT else value
+        value = privacy.attribute(name, value, self._config) if len(value) <= MAX_TEXT else value
         return well_formed(value) if len(value) <= MAX_STRING else None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import privacy
 from otel_rum_exporter.convert.attributes import Attributes, text
 from otel_rum_exporter.convert.custom import allowed, event_type
 from otel_rum_exporter.convert.pages import MAX_PAGE_ID
@@ -37,14 +38,15 @@ FAULTS = {"device.crash": "crash", "app.crash": "crash", "device.anr": "ANR", "d
 _MESSAGES = {"ANR": "Application not responding"}
 
 
-def screen_name(attributes: Attributes) -> str | None:
-    """Return the screen that an item names, which is an app's page."""
-    return text(attributes, "app.screen.name", "screen.name")
+def screen_name(attributes: Attributes, config: RumConfig) -> str | None:
+    """Return the screen that an item names, which is an app's page, as it is shown."""
+    name = text(attributes, "app.screen.name", "screen.name")
+    return name and privacy.page(name, config)
 
 
-def screen(attributes: Attributes) -> PageViewEvent | DropReason:
+def screen(attributes: Attributes, config: RumConfig) -> PageViewEvent | DropReason:
     """Return the view of a screen. Errors: INCOMPLETE without its name."""
-    name = screen_name(attributes)
+    name = screen_name(attributes, config)
     return PageViewEvent(pageId=clip(well_formed(name), MAX_PAGE_ID)) if name else DropReason.INCOMPLETE
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import urls
+from otel_rum_exporter.convert import privacy, urls
 from otel_rum_exporter.convert.attributes import Attributes, number, or_unset, text
 from otel_rum_exporter.convert.conversion import Deferred, Facts, Key
 from otel_rum_exporter.convert.ids import digest, low_bits
@@ -106,7 +106,7 @@ def from_log(attributes: Attributes, config: RumConfig) -> ResourceEvent | DropR
         initiatorType=well_formed(initiator[:_MAX_INITIATOR]),
         duration=duration,
         fileType=file_type(url or "", initiator),
-        targetUrl=or_unset(url and well_formed(urls.redact(url, config.url_query))),
+        targetUrl=or_unset(url and well_formed(privacy.url(url, config))),
         startTime=or_unset(start),
         transferSize=or_unset(marks.get("transferSize")),
     )
@@ -143,7 +143,7 @@ def from_span(span: SpanItem, attributes: Attributes, config: RumConfig) -> Span
         initiatorType=_INITIATORS.get(kind, "other"),
         duration=(end_ns - start_ns) / 1e6,
         fileType=kind,
-        targetUrl=well_formed(urls.redact(url, config.url_query)),
+        targetUrl=well_formed(privacy.url(url, config)),
     )
     trace = low_bits(span.context.trace_id if span.context else 0)
     return SpanResource(event=event, url=digest(url), trace=trace, start_ns=start_ns, end_ns=end_ns)

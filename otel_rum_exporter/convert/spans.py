@@ -159,7 +159,7 @@ def _document_load(span: Span, config: RumConfig) -> Found | DropReason:
         page = navigation.page_key(url)
         event = navigation.SpanNavigation(load=load, trace=span.trace, page=page)
         parts.append(Part("span", span.end_ns, event, known_as=navigation.span_known_as(page)))
-    view = pages.page_view({"url.full": url}, config.page_id_format)
+    view = pages.page_view({"url.full": url}, config)
     if not isinstance(view, DropReason):
         parts.append(Part("page", known_ns(span.item.start_time), view))
     if _VITAL_MARK in load:
@@ -176,20 +176,20 @@ def _resource_fetch(span: Span, config: RumConfig) -> Found | DropReason:
 
 
 def _interaction(span: Span, config: RumConfig) -> Found | DropReason:
-    event = interaction.interaction_span(span.item, span.attributes)
+    event = interaction.interaction_span(span.item, span.attributes, config)
     if isinstance(event, DropReason):
         return event
     start_ns = known_ns(span.item.start_time, span.item.end_time)
     parts = [Part("span", start_ns, event)]
-    view = pages.route_view(span.item.name, config.page_id_format)
+    view = pages.route_view(span.item.name, config)
     if view is not None:
         parts.append(Part("page", span.end_ns, view))
     span_key = low_bits(span.item.context.span_id if span.item.context else 0)
     return Found(parts, {interaction.known_as(span_key): (event.event.event, start_ns, span.end_ns)})
 
 
-def _screen(span: Span, _config: RumConfig) -> Found | DropReason:
-    view = mobile.screen(span.attributes) if span.item.name in mobile.SHOWN else DropReason.UNMAPPED
+def _screen(span: Span, config: RumConfig) -> Found | DropReason:
+    view = mobile.screen(span.attributes, config) if span.item.name in mobile.SHOWN else DropReason.UNMAPPED
     return view if isinstance(view, DropReason) else Found([Part("page", known_ns(span.item.start_time), view)])
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from otel_rum_exporter.config import PageIdFormat, UrlQuery
+from otel_rum_exporter.convert.secrets import HIDDEN
 
 _SECRET = re.compile(
     r"token|secret|passw|pwd|passphrase|auth|api[-_.]?key|access[-_.]?key|signature|credential|session|jwt|otp"
@@ -14,10 +16,14 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _SECRET_NAMES = frozenset({"sig", "key", "sid", "code", "pin", "hmac", "x-amz-credential"})
+# of signed URLs, which are as good as a password; Source: OpenTelemetry's semantic conventions, url.full
+_SIGNATURE_NAMES = frozenset({
+    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "awsaccesskeyid", "signature", "sig",
+    "x-goog-signature",
+})  # fmt: skip
 _PAIR = re.compile(r"[^&;]+")
 _JWT = re.compile(r"^eyJ[\w-]+\.[\w-]*\.[\w-]*$")
 _USERINFO = re.compile(r"//[^/]*@")
-_REDACTED = "REDACTED"
 _IN_TEXT = re.compile(
     r"(?<![a-z0-9+.-])(?:[a-z][a-z0-9+.-]{1,31}://|data:[\w.+-]{1,64}/)"
     r"[^\s()]+?(?=(?::\d+){0,2}(?:[\s()]|$))"  # without line and column
@@ -28,12 +34,15 @@ _MAX_HOST = 253
 _ENDPOINTS = re.compile(
     r"/appmonitors/[0-9a-fA-F-]{36}/?$|/v1/(?:traces|logs|metrics)/?$"  # PutRumEvents, OTLP/HTTP
 )
-_AUTH_HOST = re.compile(r"^(?:cognito-identity|sts)\.(?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?$")
+_AUTH_HOST = re.compile(
+    r"(?:.*@)?(?:cognito-identity|sts)\.(?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?(?::[0-9]*)?$", re.IGNORECASE
+)
 
 # of these the URL is the content, a script, or the name of something that ends with the page
 _CONTENT = frozenset({"data", "blob", "javascript"})
 _NO_PAGES = re.compile(r"(?:file|view-source|chrome|edge|devtools|resource|.*-extension)$")
-_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query", "browser.document.url.full"})
+ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "browser.document.url.full"})
+"""Attributes that are URLs."""
 
 _UNSPECIFIED = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised in telemetry, not bound to
 
@@ -89,7 +98,7 @@ def page_id(url: str | None, page_id_format: PageIdFormat) -> str | None:
     if parts is None or (parts.scheme and (not parts.netloc or _NO_PAGES.match(parts.scheme))):
         return None
     path = parts.path or "/"
-    fragment = "#" + _without_secrets(parts.fragment) if parts.fragment else ""
+    fragment = "#" + _without_secrets(parts.fragment, _redacted_pair) if parts.fragment else ""
     match page_id_format:
         case "path":
             return path
@@ -102,7 +111,7 @@ def page_id(url: str | None, page_id_format: PageIdFormat) -> str | None:
 def redact(url: str, url_query: UrlQuery) -> str:
     """Return the URL without userinfo, and its query as the option says. URLs that do not parse lose their query.
 
-    Of `data:` URLs and others that are their own content only the scheme is left.
+    A signature is taken out whatever the option says. Of `data:` URLs and others that are their own content only the scheme is left.
     """
     parts = split(url)
     if parts is None:
@@ -112,8 +121,9 @@ def redact(url: str, url_query: UrlQuery) -> str:
     authority = parts.netloc.rpartition("@")[2]
     query = "" if url_query == "drop" else parts.query
     fragment = "" if url_query == "drop" else parts.fragment
-    if url_query == "redact":
-        query, fragment = _without_secrets(query), _without_secrets(fragment)
+    if url_query != "drop":
+        redacted = _redacted_pair if url_query == "redact" else _unsigned_pair
+        query, fragment = _without_secrets(query, redacted), _without_secrets(fragment, redacted)
     if (authority, query, fragment) == (parts.netloc, parts.query, parts.fragment):
         return url
     return parts._replace(netloc=authority, query=query, fragment=fragment).geturl()
@@ -126,13 +136,6 @@ def redact_text(text: str, url_query: UrlQuery) -> str:
     return _IN_TEXT.sub(lambda url: _redacted_in_text(url[0], url_query), text)
 
 
-def redact_attribute(name: str, value: str, url_query: UrlQuery) -> str:
-    """Return the value of an attribute with its URLs redacted: it is one, by its name, or may hold some."""
-    if name == "url.query":
-        return redact("?" + value, url_query)[1:]
-    return redact(value, url_query) if name in _ATTRIBUTES else redact_text(value, url_query)
-
-
 def _redacted_in_text(url: str, url_query: UrlQuery) -> str:
     if "://" in url or url[:5].lower() == "data:":
         return redact(url, url_query)
@@ -141,20 +144,25 @@ def _redacted_in_text(url: str, url_query: UrlQuery) -> str:
     return redact("?" + url, url_query)[1:]
 
 
-def _without_secrets(query: str) -> str:
-    if "=" not in query:
-        return query
-    return _PAIR.sub(_redacted_pair, query)
+def _without_secrets(query: str, redacted: Callable[[re.Match[str]], str]) -> str:
+    return _PAIR.sub(redacted, query) if "=" in query else query
 
 
 def _redacted_pair(match: re.Match[str]) -> str:
-    pair = match[0]
-    name, equals, value = pair.partition("=")
+    name, _, value = match[0].partition("=")
+    word = _word(name)
+    is_secret = value and (_SECRET.search(word) or word in _SECRET_NAMES or _JWT.match(value))
+    return f"{name}={HIDDEN}" if is_secret else match[0]
+
+
+def _unsigned_pair(match: re.Match[str]) -> str:
+    name, _, value = match[0].partition("=")
+    return f"{name}={HIDDEN}" if value and _word(name) in _SIGNATURE_NAMES else match[0]
+
+
+def _word(name: str) -> str:
     # a fragment may hold a path and a query of its own: #/route?token=...
-    word = re.split(r"[?/]", name)[-1].lower()
-    if value and (_SECRET.search(word) or word in _SECRET_NAMES or _JWT.match(value)):
-        return name + equals + _REDACTED
-    return pair
+    return name[max(name.rfind("?"), name.rfind("/")) + 1 :].lower()
 
 
 def is_self_traffic(url: str | None) -> bool:
@@ -162,4 +170,4 @@ def is_self_traffic(url: str | None) -> bool:
     parts = split(url) if url else None
     if parts is None:
         return False
-    return bool(_ENDPOINTS.search(parts.path) or _AUTH_HOST.match(parts.hostname or ""))
+    return bool(_ENDPOINTS.search(parts.path) or _AUTH_HOST.match(parts.netloc))

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from otel_rum_exporter.config import UrlQuery
-from otel_rum_exporter.convert import navigation, resources, urls
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import navigation, privacy, resources
 from otel_rum_exporter.convert.attributes import Attributes, is_number, number, text
 from otel_rum_exporter.convert.conversion import Deferred, Facts, Found, Key, Once, Part
 from otel_rum_exporter.convert.ids import digest
@@ -93,13 +93,13 @@ class SpanVital(Deferred, frozen=True, kw_only=True, gc=False, tag="vital"):
 
 
 def from_log(
-    attributes: Attributes, body: Any, time_ns: int, reported_ns: int, url_query: UrlQuery
+    attributes: Attributes, body: Any, time_ns: int, reported_ns: int, config: RumConfig
 ) -> Found | DropReason:
     """Return what a `browser.web_vital` record holds, which was reported later than it happened.
 
     Errors: as `web_vital`.
     """
-    event = web_vital(attributes, body, url_query)
+    event = web_vital(attributes, body, config)
     if isinstance(event, DropReason):
         return event
     name = text(_fields(attributes, body), "name") or ""
@@ -117,7 +117,7 @@ def _known_as(name: str) -> Key:
     return ("vital", digest(name))
 
 
-def web_vital(attributes: Attributes, body: Any, url_query: UrlQuery) -> Details | DropReason:
+def web_vital(attributes: Attributes, body: Any, config: RumConfig) -> Details | DropReason:
     """Return the event of a web vital. Errors: UNMAPPED for a name RUM has no type for, INCOMPLETE without a value."""
     fields = _fields(attributes, body)
     types = _VITALS.get(text(fields, "name") or "")
@@ -127,7 +127,7 @@ def web_vital(attributes: Attributes, body: Any, url_query: UrlQuery) -> Details
     if value is None or value < 0:
         return DropReason.INCOMPLETE
     event_type, attribution_type = types
-    return event_type(value=value, attribution=_attribution(attribution_type, body, url_query))  # type: ignore[call-arg]
+    return event_type(value=value, attribution=_attribution(attribution_type, body, config))  # type: ignore[call-arg]
 
 
 def once(attributes: Attributes, body: Any, reported_ns: int) -> Once | None:
@@ -145,10 +145,10 @@ def _fields(attributes: Attributes, body: Any) -> Mapping[str, Any]:
     return {name: attributes.get(prefix + name, old.get(name)) for name in ("name", "value", "id")}
 
 
-def _attribution(attribution_type: type[msgspec.Struct], body: Any, url_query: UrlQuery) -> Any:
+def _attribution(attribution_type: type[msgspec.Struct], body: Any, config: RumConfig) -> Any:
     """Return the attribution in the body, or nothing where a required member is missing: RUM refuses partial ones."""
     members = _object(body)
-    return msgspec.UNSET if members is None else _checked(attribution_type, members, url_query)
+    return msgspec.UNSET if members is None else _checked(attribution_type, members, config)
 
 
 def _object(body: Any) -> Mapping[str, Any] | None:
@@ -175,7 +175,7 @@ def _linked(event: LargestContentfulPaintEvent, body: Any) -> LargestContentfulP
     return LinkedPaint(event=event, page=navigation.page_key(url), resource=resource)
 
 
-def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any], url_query: UrlQuery) -> Any:
+def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any], config: RumConfig) -> Any:
     members = {_RENAMED.get(name, name): value for name, value in body.items()}
     attribution = {}
     for field in msgspec.structs.fields(attribution_type):
@@ -183,7 +183,7 @@ def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any], ur
         if field.name in _NOT_COPIED or not (is_number(value) or isinstance(value, str)):
             continue
         try:
-            value = _shown(field.name, value, url_query) if isinstance(value, str) else value
+            value = _shown(field.name, value, config) if isinstance(value, str) else value
             attribution[field.name] = msgspec.convert(value, field.type)
         except msgspec.ValidationError:
             continue
@@ -192,6 +192,6 @@ def _checked(attribution_type: type[msgspec.Struct], body: Mapping[Any, Any], ur
     return attribution_type(**attribution)
 
 
-def _shown(name: str, value: str, url_query: UrlQuery) -> str:
+def _shown(name: str, value: str, config: RumConfig) -> str:
     value = well_formed(clip(value, _MAX_TEXT))
-    return urls.redact(value, url_query) if name == "url" else urls.redact_text(value, url_query)
+    return privacy.url(value, config) if name == "url" else privacy.text(value, config)

@@ -65,7 +65,8 @@ ITEMS = {
 @pytest.mark.parametrize(("url_query", "is_kept"), [("redact", False), ("drop", False), ("keep", True)])
 def test_urls_are_redacted(item, url_query, is_kept):
     """By default no secret leaves the process; userinfo never does."""
-    config = RumConfig.load({"app_monitor_id": "11111111-2222-3333-4444-555555555555", "url_query": url_query}, {})
+    options = {"url_query": url_query, "redact_text": not is_kept}
+    config = RumConfig.load({"app_monitor_id": "11111111-2222-3333-4444-555555555555", **options}, {})
     (draft,) = Converter(config).log(item, LogEventIds()).events
     details = draft.details if isinstance(draft.details, str) else repr(draft.details.event)
     assert "shop.example/cart" in details
