@@ -101,8 +101,12 @@ class Notices(CauseLog):
                 self.say(logging.WARNING, cause, f"A request failed and will be tried again: {message}")
 
     def fault(self, error: Exception, events: int) -> None:
-        """Say that this package failed."""
-        self._dropped(DropReason.INTERNAL, printable(f"{type(error).__name__}: {error}"), events)
+        """Say that this package failed, and how many events that cost."""
+        message = printable(f"{type(error).__name__}: {error}")
+        if events:
+            self._dropped(DropReason.INTERNAL, message, events)
+        else:
+            self.say(logging.ERROR, "thread", f"A delivering thread failed, another takes its place: {message}")
 
     def _refused(self, rejected: Sequence[Rejection]) -> None:
         kept = "kept as a dead letter" if rejected[0].queued.stored else "dropped"
