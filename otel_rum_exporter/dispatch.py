@@ -22,6 +22,7 @@ from otel_rum_exporter.session import BatchKey
 
 _BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events at fault must not hold these up
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred
+_MAX_DESTINATIONS = 256  # of those that are well there is little to remember
 _MAX_BISECTED = 64  # batches; where more wait for their share, they take more of it: memory is bounded, too
 
 Job = Delivery | list[Queued]
@@ -81,7 +82,7 @@ class Dispatch:
         return 2 * queue.count > config.queue_events or 2 * queue.size > config.queue_bytes
 
     def take(self, now: float) -> Job | None:
-        """Return what is due and may leave, for a sender to hold until `settle`, `begin` or `cancel`."""
+        """Return what is due and may leave, for a sender to hold until `settle` or `cancel`."""
         if self.pacer.wait_s(now) > 0.0:
             return None
         job = self._take(now)
@@ -157,11 +158,16 @@ class Dispatch:
     def settle(self, delivery: Delivery, verdict: Verdict, now: float) -> Outcome:
         """Take the answer to an attempt."""
         self._pace(verdict, now)
-        destination = self._destinations.setdefault(delivery.whole.batch.monitor.id, Destination())
+        destination = self._destination(delivery.whole.batch.monitor.id)
         outcome = self._outcome(delivery, destination, verdict, now)
         if outcome.is_over:
             self._finish(delivery.whole.queued[0].key, now)
         return outcome
+
+    def _destination(self, monitor_id: str) -> Destination:
+        if monitor_id not in self._destinations and len(self._destinations) >= _MAX_DESTINATIONS:
+            self._destinations = {name: each for name, each in self._destinations.items() if each.parked is not None}
+        return self._destinations.setdefault(monitor_id, Destination())
 
     def _pace(self, verdict: Verdict, now: float) -> None:
         match verdict:
