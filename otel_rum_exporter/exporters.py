@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_rum_exporter.config import ConfigError, RumConfig
+from otel_rum_exporter.metrics import default_meter_provider
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.providers import flush_providers
 from otel_rum_exporter.signals import chain_sigterm
@@ -40,10 +42,12 @@ class _Shared:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._unlock)
 
-    def acquire(self, config: RumConfig, *, is_configured: bool) -> Pipeline:
+    def acquire(self, config: RumConfig, meter_provider: MeterProvider | None, *, is_configured: bool) -> Pipeline:
         with self._lock:
             key = (config, is_configured)
             pipeline, users = self._users.get(key) or (Pipeline(config, is_configured=is_configured), 0)
+            if meter_provider is not None:
+                pipeline.measure(meter_provider)
             self._users[key] = (pipeline, users + 1)
             return pipeline
 
@@ -81,17 +85,22 @@ class _RumExporter:
 
     Args:
         config: A whole configuration instead of options.
+        meter_provider: Where the exporter's own metrics go, those of the exporters that share its pipeline, too: the
+            first that is given counts. Without one that is the global provider, if the environment variable
+            OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED is true, else there are none.
         **options: Options by name, such as `app_monitor_id="..."`.
 
     Raises:
-        ConfigError: When an argument was given and the configuration has problems. Without arguments the problems are
+        ConfigError: When an option was given and the configuration has problems. Without options the problems are
             logged, and everything that is exported is dropped and counted: OpenTelemetry's auto-configuration would
             otherwise leave the rest of the application without telemetry.
-        TypeError: When both `config` and options were given, or `config` is no `RumConfig`.
+        TypeError: When both `config` and options were given, `config` is no `RumConfig`, or `meter_provider` is none.
     """
 
-    def __init__(self, config: RumConfig | None = None, **options: Any) -> None:
-        is_configured = True
+    def __init__(
+        self, config: RumConfig | None = None, *, meter_provider: MeterProvider | None = None, **options: Any
+    ) -> None:
+        provider, is_configured = _meter_provider(meter_provider), True
         if config is not None and options:
             raise TypeError(f"either config or options, not both: {', '.join(options)}")
         if config is not None:
@@ -107,7 +116,7 @@ class _RumExporter:
         self._timeout_s = config.shutdown_timeout_s
         if config.chain_sigterm:
             _chain_sigterm(config.shutdown_timeout_s)
-        self.pipeline = _shared.acquire(config, is_configured=is_configured)
+        self.pipeline = _shared.acquire(config, provider, is_configured=is_configured)
         self.is_shut = False
 
     def _admit(self, export: Callable[..., bool], items: Sequence[Any]) -> bool:
@@ -209,6 +218,14 @@ def _checked(config: object) -> RumConfig:
     if not isinstance(config, RumConfig):
         raise TypeError(f"config is a RumConfig, not {type(config).__name__}; options are keyword arguments")
     return config.checked()
+
+
+def _meter_provider(given: object) -> MeterProvider | None:
+    if given is None:
+        return default_meter_provider(os.environ)
+    if not isinstance(given, MeterProvider):
+        raise TypeError(f"meter_provider is a MeterProvider of OpenTelemetry, not {type(given).__name__}")
+    return given
 
 
 def _chain_sigterm(timeout_s: float) -> None:

@@ -83,25 +83,25 @@ class Ledger:
 
     # admission
 
-    def admit(self, converted: Sequence[Conversion | DropReason], now: float) -> set[DropReason]:
-        """Take what items became, into memory. Returns the reasons of those that were dropped."""
+    def admit(self, converted: Sequence[Conversion | DropReason], now: float) -> Counter[DropReason]:
+        """Take what items became, into memory. Returns how many were dropped, by reason."""
         events, reasons = self.join(converted, now)
         self.queue(events, [None] * len(events), now)
         return reasons
 
-    def join(self, converted: Sequence[Conversion | DropReason], now: float) -> tuple[list[Keyed], set[DropReason]]:
-        """Give what items became its session. Returns the events, and the reasons of items that were dropped."""
+    def join(self, converted: Sequence[Conversion | DropReason], now: float) -> tuple[list[Keyed], Counter[DropReason]]:
+        """Give what items became its session. Returns the events, and how many items were dropped, by reason."""
         events: list[Keyed] = []
-        reasons: set[DropReason] = set()
+        reasons: Counter[DropReason] = Counter()
         for each in converted:
             self._counters.received += 1
             keyed = self._keyed(each, now)
             if isinstance(keyed, DropReason):
-                self._counters.items_dropped[keyed] += 1
-                reasons.add(keyed)
+                reasons[keyed] += 1
             else:
                 self._counters.converted += 1
                 events += keyed
+        self._counters.items_dropped.update(reasons)
         return events, reasons
 
     def _keyed(self, converted: Conversion | DropReason, now: float) -> list[Keyed] | DropReason:

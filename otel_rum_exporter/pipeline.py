@@ -9,18 +9,22 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec.structs import replace
+from opentelemetry.metrics import MeterProvider
 
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.convert.spans import ENTRY_KINDS
 from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.instruments import LOGS, SPANS, Signal
 from otel_rum_exporter.items import LogItem, SpanItem
 from otel_rum_exporter.joining import Converted, is_inner, join_log, join_span
 from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.metrics import PipelineMetrics, metrics_of
 from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.session import Keyed
 from otel_rum_exporter.stats import Statistics
@@ -30,6 +34,13 @@ from otel_rum_exporter.workers import Workers
 _SENDING_LOGGERS = ("boto3.", "botocore.", "urllib3.", "otel_rum_exporter.")
 
 _logger = logging.getLogger(__name__)
+
+
+class _Admission(NamedTuple):
+    """What became of items: whether they were taken, and how many of them were dropped all the same, by reason."""
+
+    is_taken: bool
+    dropped: Mapping[DropReason, int]
 
 
 class Pipeline:
@@ -50,6 +61,7 @@ class Pipeline:
         self._clock = clock
         self._converter = Converter(config)
         self._log = Notices(_logger, clock)
+        self._metrics: PipelineMetrics | None = None
         self._begin()
         if hasattr(os, "register_at_fork"):
             begin_in_child = weakref.WeakMethod(self._begin_in_child)
@@ -62,6 +74,7 @@ class Pipeline:
         self._client = RumClient(self._config)
         self._store = Store(self._config) if self._config.spool_dir is not None else None
         self._workers = Workers(self._config, self._ledger, self._client, self._store, log=self._log, clock=self._clock)
+        self._workers.metrics = self._metrics
         self._changed = self._workers.changed
         self._closing = False
 
@@ -80,18 +93,24 @@ class Pipeline:
         if self._pid != os.getpid():
             self._begin_in_child()
 
+    def measure(self, provider: MeterProvider) -> None:
+        """Report to a meter provider: the first one that this is called with. One thread at a time may."""
+        if self._metrics is None:
+            self._metrics = metrics_of(self._config, self.stats, provider, self._log, self._clock)
+            self._workers.metrics = self._metrics
+
     # what exporters call
 
     def export_spans(self, spans: Sequence[SpanItem], *, is_shut: bool = False) -> bool:
         """Admit spans. Returns False when nothing can be admitted any more, here or by the exporter that `is_shut`."""
         if self._config.session != "require" and any(_serves_others(span) for span in spans):
             self._serve_others(spans)
-        return self._export(spans, self._span, is_shut=is_shut)
+        return self._export(SPANS, spans, self._span, is_shut=is_shut)
 
     def export_logs(self, logs: Sequence[LogItem], *, is_shut: bool = False) -> bool:
         """Admit log records, as `export_spans` does spans."""
         ids = LogEventIds()
-        return self._export(logs, lambda log: self._log_record(log, ids), is_shut=is_shut)
+        return self._export(LOGS, logs, lambda log: self._log_record(log, ids), is_shut=is_shut)
 
     def flush(self, timeout_s: float) -> bool:
         """Deliver what was admitted so far, or have it on disk. Returns whether all of it is, within the timeout.
@@ -163,8 +182,23 @@ class Pipeline:
     # admission
 
     def _export(
-        self, items: Sequence[SpanItem] | Sequence[LogItem], convert: Callable[..., Converted], *, is_shut: bool
+        self,
+        signal: Signal,
+        items: Sequence[SpanItem] | Sequence[LogItem],
+        convert: Callable[..., Converted],
+        *,
+        is_shut: bool,
     ) -> bool:
+        if self._metrics is None:
+            return self._admit(items, convert, is_shut=is_shut).is_taken
+        with self._metrics.exporting(signal, len(items)) as export:
+            is_taken, export.dropped = self._admit(items, convert, is_shut=is_shut)
+            export.is_refused = not is_taken
+        return is_taken
+
+    def _admit(
+        self, items: Sequence[SpanItem] | Sequence[LogItem], convert: Callable[..., Converted], *, is_shut: bool
+    ) -> _Admission:
         self._begin_after_unnoticed_fork()
         is_taken = self._is_configured and not self._closing and not is_shut
         converted = [self._converted(item, convert) for item in items] if is_taken else []
@@ -173,7 +207,7 @@ class Pipeline:
             if not is_taken or self._closing:  # perhaps meanwhile
                 reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
                 self._ledger.refuse(len(items), reason)
-                return False
+                return _Admission(is_taken=False, dropped={reason: len(items)})
             events, reasons = self._ledger.join(converted, self._clock())
             if self._store is None:
                 self._ledger.queue(events, [None] * len(events), self._clock())
@@ -184,7 +218,7 @@ class Pipeline:
             self._changed.notify_all()
         self._workers.tell()
         self._log.explain(reasons)
-        return True
+        return _Admission(is_taken=True, dropped=reasons)
 
     def _commit(self, store: Store, events: Sequence[Keyed]) -> None:
         stored = store.keep(events)

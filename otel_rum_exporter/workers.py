@@ -22,6 +22,7 @@ from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.dispatch import Job
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.metrics import PipelineMetrics
 from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.store import Store
 
@@ -42,6 +43,7 @@ class Workers:
     Attributes:
         changed: Guards the ledger, and tells of everything that may make something due or done.
         is_closed: Set, with the lock held, when nothing is sent any more.
+        metrics: Told of each request, where somebody wants to know.
     """
 
     def __init__(  # noqa: PLR0913 - what they work with
@@ -67,6 +69,7 @@ class Workers:
         self._is_loading = False
         self.changed = threading.Condition(threading.Lock())
         self.is_closed = False
+        self.metrics: PipelineMetrics | None = None
 
     # threads
 
@@ -220,7 +223,10 @@ class Workers:
 
     def _attempt(self, delivery: Delivery, deadline: float | None) -> None:
         delivery.attempts += 1
+        began_at = self._clock()
         verdict = self._verdict(delivery, deadline)
+        if self.metrics is not None:
+            self.metrics.attempted(delivery.part, verdict, began_at, self._clock())
         with self.changed:
             outcome = self._ledger.settle(delivery, verdict, self._clock())
         self._log.outcome(verdict, outcome)
