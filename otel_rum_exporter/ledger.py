@@ -83,25 +83,27 @@ class Ledger:
 
     # admission
 
-    def admit(self, converted: Sequence[Conversion | DropReason], now: float) -> Counter[DropReason]:
+    def admit(self, converted: Sequence[Conversion | DropReason], now: float) -> dict[DropReason, int]:
         """Take what items became, into memory. Returns how many were dropped, by reason."""
         events, reasons = self.join(converted, now)
         self.queue(events, [None] * len(events), now)
         return reasons
 
-    def join(self, converted: Sequence[Conversion | DropReason], now: float) -> tuple[list[Keyed], Counter[DropReason]]:
+    def join(
+        self, converted: Sequence[Conversion | DropReason], now: float
+    ) -> tuple[list[Keyed], dict[DropReason, int]]:
         """Give what items became its session. Returns the events, and how many items were dropped, by reason."""
         events: list[Keyed] = []
-        reasons: Counter[DropReason] = Counter()
+        reasons: dict[DropReason, int] = {}
         for each in converted:
             self._counters.received += 1
             keyed = self._keyed(each, now)
             if isinstance(keyed, DropReason):
-                reasons[keyed] += 1
+                self._counters.items_dropped[keyed] += 1
+                reasons[keyed] = reasons.get(keyed, 0) + 1
             else:
                 self._counters.converted += 1
                 events += keyed
-        self._counters.items_dropped.update(reasons)
         return events, reasons
 
     def _keyed(self, converted: Conversion | DropReason, now: float) -> list[Keyed] | DropReason:

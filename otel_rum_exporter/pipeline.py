@@ -10,7 +10,6 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from msgspec.structs import replace
 from opentelemetry.metrics import MeterProvider
@@ -34,13 +33,6 @@ from otel_rum_exporter.workers import Workers
 _SENDING_LOGGERS = ("boto3.", "botocore.", "urllib3.", "otel_rum_exporter.")
 
 _logger = logging.getLogger(__name__)
-
-
-class _Admission(NamedTuple):
-    """What became of items: whether they were taken, and how many of them were dropped all the same, by reason."""
-
-    is_taken: bool
-    dropped: Mapping[DropReason, int]
 
 
 class Pipeline:
@@ -190,7 +182,7 @@ class Pipeline:
         is_shut: bool,
     ) -> bool:
         if self._metrics is None:
-            return self._admit(items, convert, is_shut=is_shut).is_taken
+            return self._admit(items, convert, is_shut=is_shut)[0]
         with self._metrics.exporting(signal, len(items)) as export:
             is_taken, export.dropped = self._admit(items, convert, is_shut=is_shut)
             export.is_refused = not is_taken
@@ -198,7 +190,8 @@ class Pipeline:
 
     def _admit(
         self, items: Sequence[SpanItem] | Sequence[LogItem], convert: Callable[..., Converted], *, is_shut: bool
-    ) -> _Admission:
+    ) -> tuple[bool, Mapping[DropReason, int]]:
+        """Return whether items were taken, and how many of them were dropped, by reason."""
         self._begin_after_unnoticed_fork()
         is_taken = self._is_configured and not self._closing and not is_shut
         converted = [self._converted(item, convert) for item in items] if is_taken else []
@@ -207,7 +200,7 @@ class Pipeline:
             if not is_taken or self._closing:  # perhaps meanwhile
                 reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
                 self._ledger.refuse(len(items), reason)
-                return _Admission(is_taken=False, dropped={reason: len(items)})
+                return False, {reason: len(items)}
             events, reasons = self._ledger.join(converted, self._clock())
             if self._store is None:
                 self._ledger.queue(events, [None] * len(events), self._clock())
@@ -218,7 +211,7 @@ class Pipeline:
             self._changed.notify_all()
         self._workers.tell()
         self._log.explain(reasons)
-        return _Admission(is_taken=True, dropped=reasons)
+        return True, reasons
 
     def _commit(self, store: Store, events: Sequence[Keyed]) -> None:
         stored = store.keep(events)
