@@ -7,6 +7,7 @@ import re
 import threading
 import weakref
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from opentelemetry import metrics as api
@@ -33,12 +34,14 @@ class Metrics:
         self.reader = InMemoryMetricReader()
         self.provider = MeterProvider([self.reader], shutdown_on_exit=False)
 
-    def collect(self):
+    def metrics(self):
         data = self.reader.get_metrics_data()
         scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics] if data else []
-        metrics = {metric.name: metric for scope in scopes for metric in scope.metrics}
         assert {scope.scope.name for scope in scopes} <= {"otel_rum_exporter"}
-        return {name: metric.data.data_points for name, metric in metrics.items()}
+        return [metric for scope in scopes for metric in scope.metrics]
+
+    def collect(self):
+        return {metric.name: metric.data.data_points for metric in self.metrics()}
 
 
 @pytest.fixture
@@ -231,6 +234,27 @@ def test_metrics_of_the_spool(exporters, metrics, tmp_path, has_spool):
         assert 0 <= value(found["rum.exporter.spool.age"]) <= stats.spool_age_s
         assert value(found["rum.exporter.dead_letter.count"]) == 0
     assert each.spans.force_flush(LONG_MS)
+
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_has_every_metric(exporters, metrics, tmp_path):
+    """With its unit, and no other."""
+    each = exporters(meter_provider=metrics.provider, spool_dir=tmp_path / "spool")
+    each.spans.export([span(session_id=session(1))])
+    each.logs.export([log(session_id=session(1))])
+    assert each.spans.force_flush(LONG_MS)
+    units = {metric.name: metric.unit for metric in metrics.metrics()}
+    units |= {reading.name: reading.unit for reading in READINGS}  # those of what has not happened yet
+    table = README.partition("<!-- metrics:start -->")[2].partition("<!-- metrics:end -->")[0]
+    rows = [re.findall(r"`([^`]+)`", "|".join(line.split("|")[1:3])) for line in table.strip().splitlines()[2:]]
+    documented = {}
+    for row in rows:
+        names = [each for each in row if each.startswith(("otel.", "rum."))]
+        of_names = row[len(names) :]
+        documented |= dict(zip(names, of_names * (len(names) // len(of_names)), strict=True))
+    assert documented == units
 
 
 # where they go
