@@ -21,6 +21,11 @@ from otel_rum_exporter.pacing import CircuitState
 
 _QUIET_S = 60.0
 _LONGEST = 300  # characters of a message that is not ours
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    0x2028: "\\u2028",  # what ends a line or turns it round in terminals and in viewers of logs
+    0x2029: "\\u2029",
+    **{code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+}
 
 
 class Statistics(Struct, frozen=True, kw_only=True):
@@ -120,7 +125,10 @@ def total(parts: Iterable[Statistics]) -> Statistics:
 
 
 class CauseLog:
-    """Log lines, one a minute for each cause, with the number that was left out since."""
+    """Log lines, one a minute for each cause, with the number that was left out since.
+
+    Shape:  each is one line, whatever is in it: control characters are escaped.
+    """
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float]) -> None:
         """Write to a logger; the clock is monotonic, in seconds."""
@@ -145,7 +153,7 @@ class CauseLog:
             self._said_at[cause] = now
             left_out = self._left_out.pop(cause, 0)
         since = f" (and {left_out} more since the last such line)" if left_out else ""
-        self._logger.log(level, "RUM exporter: %s%s", message, since)
+        self._logger.log(level, "RUM exporter: %s%s", message.translate(_CONTROLS), since)
 
 
 def printable(text: object) -> str:

@@ -47,6 +47,8 @@ _NO_CREDENTIALS = (
     exceptions.TokenRetrievalError,
     exceptions.NoAuthTokenError,
     getattr(exceptions, "LoginError", exceptions.SSOError),  # `aws login` came with botocore 1.41
+    FileNotFoundError,  # the file of a web identity token
+    PermissionError,
 )
 _ADVICE: dict[type[Exception], str] = {
     exceptions.NoCredentialsError: "; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none",

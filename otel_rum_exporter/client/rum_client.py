@@ -18,7 +18,14 @@ from otel_rum_exporter.drops import ParkReason
 from otel_rum_exporter.events import Batch
 
 _MIN_TIMEOUT_S = 0.1  # of an attempt at the end of a deadline
-_OF_BOTO = (exceptions.ClientError, exceptions.BotoCoreError, ValueError, RuntimeError)
+_OF_BOTO = (
+    exceptions.ClientError,
+    exceptions.BotoCoreError,
+    FileNotFoundError,
+    PermissionError,
+    ValueError,
+    RuntimeError,
+)
 
 
 def _now() -> datetime:

@@ -161,11 +161,11 @@ class SpoolDirectory:
         _logger.error(
             "RUM exporter: the spool file %s is damaged (%s); %d events and %d dead letters could be read and are kept."
             " The damaged file is now %s",
-            path,
+            printable(path),
             printable(error),
             salvaged.events,
             salvaged.dead_letters,
-            salvaged.quarantined.name,
+            printable(salvaged.quarantined.name),
         )
         return True
 
