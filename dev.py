@@ -6,6 +6,7 @@ python3 dev.py test [...]        the tests; arguments are pytest's
 python3 dev.py lint              ruff's rules and its formatting
 python3 dev.py types             mypy
 python3 dev.py docs              writes the generated parts of README.md anew
+python3 dev.py sbom              writes what an installation of the package is made of, as CycloneDX, into dist
 python3 dev.py matrix [--edges]  the tests on each installed Python, with the oldest and the newest dependencies;
                                  --edges: the oldest Python with the oldest, the newest with the newest
 python3 dev.py nightly           the long tests and the whole matrix
@@ -19,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -154,6 +156,22 @@ def docs(_arguments: list[str]) -> int:
     return 0
 
 
+def sbom(_arguments: list[str]) -> int:
+    """Write the bill of materials of the package and what it depends on, without the tools and the extras."""
+    target = TOP / "dist" / "otel-rum-exporter.cdx.json"
+    target.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as directory:
+        tools, clean = Venv(Path(directory) / "tools"), Venv(Path(directory) / "clean")
+        for venv, wanted in ((tools, "cyclonedx-bom >= 7"), (clean, str(TOP))):
+            quietly(venv.base, "-m", "venv", str(venv.directory))
+            quietly(venv.program("python"), "-m", "pip", "install", "--disable-pip-version-check", wanted)
+        quietly(clean.program("python"), "-m", "pip", "uninstall", "--yes", "pip", "setuptools")
+        describe = (tools.program("cyclonedx-py"), "environment", "--output-reproducible", "--mc-type", "library")
+        quietly(*describe, "--pyproject", "pyproject.toml", "--output-file", str(target), clean.program("python"))
+    say(f"Written: {target.relative_to(TOP)}")
+    return 0
+
+
 def nightly(arguments: list[str]) -> int:
     """Run the long tests, then the whole matrix."""
     return pytest(main_venv(), "-m", "nightly", *arguments) | matrix([])
@@ -207,6 +225,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "lint": lint,
     "types": types,
     "docs": docs,
+    "sbom": sbom,
     "matrix": matrix,
     "nightly": nightly,
 }
