@@ -51,7 +51,10 @@ def test_notes_app_has_a_session_for_each_user():
         "otel.span on notes/edit Edit groceries",
     ]
     assert sorted(line.strip() for line in lines if line.startswith("    ")) == sorted(2 * of_each)
-    assert "received=8, converted=8, items_dropped={}, accepted=12, delivered=12, events_dropped={}, dead_lettered={}, queued=0" in lines[-1]
+    assert (
+        "received=8, converted=8, items_dropped={}, accepted=12, delivered=12, events_dropped={}, dead_lettered={}, queued=0"
+        in lines[-1]
+    )
 
 
 def test_zero_code_reports_calls_and_logged_exceptions_of_an_unchanged_application():
