@@ -14,23 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 from msgspec import Struct
 
 from otel_rum_exporter.batching import Queued, Stored
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert.conversion import Draft
-from otel_rum_exporter.convert.drafts import decode_draft, encode_draft
-from otel_rum_exporter.delivery import Delivery, Part, Rejection
+from otel_rum_exporter.delivery import Delivery, Rejection
 from otel_rum_exporter.encoding import encode
-from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Batch, Client
 from otel_rum_exporter.ledger import Loaded
-from otel_rum_exporter.session import BatchKey, Keyed
+from otel_rum_exporter.session import Keyed
 from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.own_ids import OwnIds
 from otel_rum_exporter.spool.queue import (
     Burial,
     Lease,
-    NewRow,
     Row,
     Spool,
     SpoolCorruptError,
@@ -39,31 +35,12 @@ from otel_rum_exporter.spool.queue import (
     SpoolOptions,
 )
 from otel_rum_exporter.stats import CauseLog, printable
+from otel_rum_exporter.stored import body_of, keyed_of, resumed, row_of
 
 _AT_ONCE = 500  # rows that are read into memory together
+_CLOSING = "A spool file could not be closed"
 
 _logger = logging.getLogger(__name__)
-
-
-class _Owner(Struct, frozen=True):
-    """Whose a row is: its batch key and the user that its item names."""
-
-    monitor: AppMonitor
-    session_id: str
-    is_client: bool | None
-    client: Client
-    user_id: str | None
-
-
-class _Sent(Struct, frozen=True):
-    """A batch that is on its way, with the rows of its events, in their order."""
-
-    batch: Batch
-    rows: list[int]
-
-
-_owners = msgspec.msgpack.Decoder(_Owner)
-_sent = msgspec.msgpack.Decoder(_Sent)
 
 
 class _Range(Struct):
@@ -95,7 +72,7 @@ class Store:
         self._directory: SpoolDirectory | None = None
         self._own: Spool | None = None
         self._files: list[Spool] = []
-        self._ids = _OwnIds()
+        self._ids = OwnIds()
         self._ranges: deque[_Range] = deque()
         self._left: deque[tuple[Spool, Lease]] = deque()
         self._lost = 0
@@ -109,9 +86,10 @@ class Store:
         if spool is None or not keyed:
             return [None] * len(keyed)
         now_ms = int(self._wall() * 1000)
-        rows = [_row(each, now_ms) for each in keyed]
+        rows = [row_of(each, now_ms) for each in keyed]
         with self._lock:
-            self._ids.begin()
+            given = self._ids
+            given.begin()
         ids: list[int] = []
         try:
             ids = spool.append(rows)
@@ -119,7 +97,7 @@ class Store:
             self._failed(spool, error, "Events are kept in memory only")
         finally:
             with self._lock:
-                self._ids.end(ids)
+                given.end(ids)
         return [Stored(spool, each) for each in ids] or [None] * len(keyed)
 
     def leave(self, stored: Sequence[Stored]) -> None:
@@ -151,7 +129,7 @@ class Store:
         events = [
             (keyed, Stored(current.spool, row.id))
             for row in rows
-            if row.admitted_ms >= before_ms and (keyed := _keyed(row))
+            if row.admitted_ms >= before_ms and (keyed := keyed_of(row))
         ]
         unknown = {row.id for row in rows} - set(old) - {stored.id for _, stored in events}
         self._do(
@@ -189,7 +167,7 @@ class Store:
         if not kept or len(kept) < len(delivery.whole.queued) or len({each.spool for each in kept}) > 1:
             return  # of files that others left, or partly in memory: sent anew as another batch
         spool, rows = kept[0].spool, [each.id for each in kept]
-        body = msgspec.msgpack.encode(_Sent(delivery.whole.batch, rows))
+        body = body_of(delivery, rows)
         batch_id = delivery.whole.batch.batch_id
         self._do(spool, "A batch could not be kept", partial(spool.lease, batch_id, body, rows))
 
@@ -200,7 +178,7 @@ class Store:
                 if not self._left:
                     return None
                 spool, lease = self._left.popleft()
-            delivery = _resumed(spool, lease)
+            delivery = resumed(spool, lease)
             if delivery is not None:
                 return delivery
             self._release(spool, lease.id)
@@ -270,7 +248,7 @@ class Store:
             self._ranges.clear()
             self._left.clear()
         for spool in files:
-            self._do(spool, "A spool file could not be closed", spool.close)
+            self._do(spool, _CLOSING, spool.close)
 
     def abandon(self) -> None:
         """Leave the files to the parent, after a fork."""
@@ -283,14 +261,14 @@ class Store:
                 return self._own
             self._is_open = True
             try:
-                self._own = self._open()
+                own = self._open()
+                self._take_note_locked(own, is_own=True)
             except (SpoolError, SpoolFull) as error:
                 line = f"No spool; events are kept in memory only: {printable(error)}"
                 self._log.say(logging.ERROR, "open", line)
                 return None
-            spool = self._own
-        self._do(spool, "The spool could not be read", partial(self._found, spool))
-        return spool
+            self._own = own
+            return own
 
     def _open(self) -> Spool:
         config = self._config
@@ -304,14 +282,21 @@ class Store:
         return self._directory.open_own()
 
     def _found(self, spool: Spool) -> None:
+        with self._lock:
+            is_wanted = not self._is_closed  # perhaps meanwhile; then it may even be what was just closed
+            if is_wanted:
+                self._take_note_locked(spool, is_own=False)
+        if not is_wanted:
+            spool.close()
+
+    def _take_note_locked(self, spool: Spool, *, is_own: bool) -> None:
         """Take note of what is in a file that is this process's from now on."""
         leases, last = spool.leases(), spool.last_id()
-        with self._lock:
-            self._files.append(spool)
-            self._left.extend((spool, lease) for lease in leases)
-            self._ranges.append(_Range(spool, 0, last))
-            if spool is self._own:
-                self._ids = _OwnIds(last)
+        self._files.append(spool)
+        self._left.extend((spool, lease) for lease in leases)
+        self._ranges.append(_Range(spool, 0, last))
+        if is_own:
+            self._ids = OwnIds(last)
 
     def _notice_foreign_rows(self, spool: Spool) -> None:
         with self._lock:
@@ -325,6 +310,8 @@ class Store:
             self._failed(spool, error, trouble)
 
     def _failed(self, spool: Spool, error: SpoolError | SpoolFull, trouble: str) -> None:
+        if self._is_closed and trouble != _CLOSING:
+            return  # a thread that was at it comes too late, and whoever opens the file next does it
         self._log.say(logging.ERROR, type(error).__name__, f"{trouble}: {printable(error)}")
         if isinstance(error, SpoolCorruptError):
             self._set_aside(spool)
@@ -350,73 +337,6 @@ class StoreNumbers(NamedTuple):
     size_bytes: int = 0
     oldest_age_s: float = 0.0
     dead_letters: int = 0
-
-
-class _OwnIds:
-    """The row ids that this process gave out, so that those which others put into its file can be told."""
-
-    def __init__(self, known: int = 0) -> None:
-        self._known = known
-        self._given: list[tuple[int, int]] = []
-        self._busy = 0
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether ids are being given out just now."""
-        return self._busy > 0
-
-    def begin(self) -> None:
-        self._busy += 1
-
-    def end(self, ids: Sequence[int]) -> None:
-        self._busy -= 1
-        if ids and self._given and self._given[-1][1] == ids[0] - 1:
-            self._given[-1] = (self._given[-1][0], ids[-1])
-        elif ids:
-            self._given.append((ids[0], ids[-1]))
-
-    def gaps(self, last: int) -> list[tuple[int, int]]:
-        """Return the ranges of ids up to the last that this process did not give out, once."""
-        gaps, after = [], self._known
-        for first, end in sorted(self._given):
-            if first > after + 1:
-                gaps.append((after + 1, first - 1))
-            after = end
-        if last > after:
-            gaps.append((after + 1, last))
-        self._given, self._known = [], last
-        return gaps
-
-
-def _row(keyed: Keyed, now_ms: int) -> NewRow:
-    key = keyed.key
-    owner = _Owner(key.monitor, key.session_id, key.is_client, key.client, keyed.user_id)
-    return NewRow(key.session_id, msgspec.msgpack.encode(owner), encode_draft(keyed.draft), now_ms)
-
-
-def _keyed(row: Row) -> Keyed | None:
-    """Return a row's event, None if another version wrote it in another way."""
-    try:
-        owner, draft = _owners.decode(row.key), decode_draft(row.event)
-    except (msgspec.DecodeError, ValueError):
-        return None
-    return Keyed(BatchKey(owner.monitor, owner.session_id, owner.is_client, owner.client), draft, owner.user_id)
-
-
-def _resumed(spool: Spool, lease: Lease) -> Delivery | None:
-    """Return a batch as it was sent; None if it cannot be told, or some of it was delivered: the rest is another batch."""
-    try:
-        sent = _sent.decode(lease.body)
-    except msgspec.DecodeError:
-        return None
-    if sorted(sent.rows) != list(lease.rows):
-        return None
-    key = BatchKey(sent.batch.monitor, sent.batch.session_id, None, NO_CLIENT)
-    queued = [
-        Queued(key, Draft(id=event.id, time_ns=0, type=event.type, details=""), 0.0, 0, 0, stored=Stored(spool, row))
-        for event, row in zip(sent.batch.events, sent.rows, strict=True)
-    ]
-    return Delivery(Part(sent.batch, queued), lease=lease.id)
 
 
 def _by_spool(stored: Iterable[Stored | None]) -> Iterator[tuple[Spool, list[int]]]:

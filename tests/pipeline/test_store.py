@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from rum_items import MONITOR_ID, session, span, spans
 from rum_processes import run
+from rum_service import event
 
 from otel_rum_exporter import DropReason, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.store import Store
 
 LONG_MS = 30_000
 PROGRAM = [str(Path(sys.executable).with_name("otel-rum-exporter"))]
@@ -276,6 +278,22 @@ def test_what_a_dead_sibling_left_is_adopted(exporters, rum, spool_dir):
     each.spans.force_flush(LONG_MS)
     until_delivered(each, 21)
     assert rum.stats()["events_distinct"] == 22  # and the start of the sibling's session
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_a_file_that_is_closed_is_not_taken_back(rum, spool_dir):
+    """A thread that looks for files just as its own is closed leaves it to the next."""
+    options = {"app_monitor_id": MONITOR_ID, "endpoint": rum.endpoint, "region": "us-east-1", "spool_dir": spool_dir}
+    store = Store(RumConfig.load(options, {}))
+    (stored,) = store.keep([event("e")])
+    assert stored is not None
+    store.close()
+    store.tend()
+    with store._lock:
+        assert store._files == []
+    store._found(SpoolDirectory(spool_dir).open_own())
+    assert store._files == []
+    assert SpoolDirectory(spool_dir).open_own().events == 1
 
 
 @pytest.mark.usefixtures("_credentials")
