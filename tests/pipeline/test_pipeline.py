@@ -573,6 +573,38 @@ def test_the_oldest_gives_way_when_the_queue_is_full(exporters, rum):
     assert sorted(int(event["details"]["name"]) for event in rum.events()) == list(range(15, 25))
 
 
+def test_the_newest_gives_way_where_that_is_asked_for(exporters, rum):
+    """With overflow drop_newest what waits stays, and what comes is counted as dropped."""
+    rum.set_faults(status=503)
+    each = exporters(queue_events=10, overflow="drop_newest")
+    names = [f"work {number}" for number in range(15)]
+    each.spans.export([span(name, session_id=session(1)) for name in names])
+    assert each.stats().events_dropped == {DropReason.QUEUE_FULL: 5}
+    rum.clear_faults()
+    assert not each.spans.force_flush(LONG_MS)
+    assert [event["details"]["name"] for event in rum.events()] == names[:10]
+
+
+def test_who_exports_waits_where_that_is_asked_for(exporters, rum):
+    """With overflow block an export waits until there is room: nothing is dropped while the endpoint takes events."""
+    rum.set_faults(latency_ms=20)
+    each = exporters(queue_events=10, overflow="block", flush_interval=0)
+    for number in range(20):
+        each.spans.export([span(session_id=session(number)) for _ in range(5)])
+    assert each.spans.force_flush(LONG_MS)
+    assert (each.stats().delivered, each.stats().events_dropped) == (100, {})
+
+
+def test_who_exports_does_not_wait_for_ever(exporters, rum):
+    """For `timeout` at most, then the new event gives way; a shutdown ends the wait."""
+    rum.set_faults(hang="before")
+    each = exporters(queue_events=5, overflow="block", flush_interval=0, timeout=300, max_in_flight=1)
+    with within(WIDE_S):
+        for number in range(4):
+            each.spans.export([span(session_id=session(number)) for _ in range(5)])
+    assert each.stats().events_dropped.keys() == {DropReason.QUEUE_FULL}
+
+
 def test_the_queue_is_bounded_in_bytes(exporters):
     """queue_bytes holds for few large events, too."""
     each = exporters(queue_bytes=50_000)
