@@ -132,6 +132,19 @@ def test_histograms(exporters, rum, metrics):
     assert delay.min >= 1  # it was throttled for a second
 
 
+def test_a_batch_that_is_bisected(exporters, rum, metrics):
+    """Its parts are requests of their own: the sizes of those that were taken add up to what was delivered."""
+    rum.set_faults(poison=["bad"])
+    each = exporters(meter_provider=metrics.provider)
+    each.spans.export([*spans(7, session_id=session(1)), span("bad", session_id=session(1))])
+    assert not each.spans.force_flush(LONG_MS)
+    found, stats = metrics.collect(), each.stats()
+    (size,) = found["rum.exporter.batch.size"]
+    assert (size.sum, size.count) == (stats.delivered, 3) == (7, 3)  # halves, a quarter, one
+    assert by_error(found["rum.exporter.request.duration"]) == {None: 3, "rejected": stats.requests - 3}
+    assert by_error(found["rum.exporter.event.dropped"]) == {"rejected": 1}
+
+
 def test_a_request_is_measured_before_a_flush_returns(exporters, metrics):
     """So that nobody who waits for it collects too early."""
     each = exporters(meter_provider=metrics.provider)
@@ -434,7 +447,9 @@ FORK = """
         scopes = reader.get_metrics_data().resource_metrics[0].scope_metrics
         metrics = {metric.name: metric for metric in scopes[0].metrics}
         names = "otel.sdk.exporter.span.exported", "rum.exporter.event.delivered", "rum.exporter.event.queued"
-        return [metrics[name].data.data_points[0].value for name in names]
+        return [metrics[name].data.data_points[0].value for name in names] + [
+            metrics["rum.exporter.request.duration"].data.data_points[0].count
+        ]
 
     def work(spans):
         for _ in range(spans):
@@ -462,9 +477,9 @@ def test_a_fork(rum):
     """A child's counters go on from its parent's, as the SDK's do; none decreases, and what waits stays the parent's."""
     done = run(FORK, **rum.environment(), OTEL_EXPORTER_RUM_SESSION="process")
     before, child, parent = map(json.loads, done.stdout.splitlines())
-    assert before == [4, 4, 1, 4, 4, 1]  # with the start of the session
-    assert child == [6, 6, 0, 2, 2, 0]
-    assert parent == [6, 7, 0, 2, 3, 0]
+    assert before == [4, 4, 1, 1, 4, 4, 1, 1]  # with the start of the session
+    assert child == [6, 6, 0, 2, 2, 2, 0, 2]
+    assert parent == [6, 7, 0, 2, 2, 3, 0, 2]
 
 
 # other people's providers
