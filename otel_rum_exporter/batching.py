@@ -109,7 +109,7 @@ class Batches:
         self.count += 1
         self.size += queued.size
         if queued.draft.once:
-            self._reported[queued.key.session_id, queued.draft.once.key] = queued
+            self._reported[queued.key.context, queued.draft.once.key] = queued
         if len(buffer.events) == 1 or self._is_full(buffer):
             self._reschedule(queued.key, buffer)
         return replaced
@@ -181,6 +181,9 @@ class Batches:
         key = events[0].key
         buffer = self._buffers.setdefault(key, _Buffer())
         buffer.events.extendleft(reversed(events))
+        for queued in events:
+            if queued.draft.once:
+                self._reported.setdefault((queued.key.context, queued.draft.once.key), queued)
         size = sum(queued.size for queued in events)
         buffer.size += size
         self.count += len(events)
@@ -250,14 +253,14 @@ class Batches:
     def _count_out(self, queued: Queued) -> None:
         self.count -= 1
         self.size -= queued.size
-        name = (queued.key.session_id, queued.draft.once.key) if queued.draft.once else None
+        name = (queued.key.context, queued.draft.once.key) if queued.draft.once else None
         if name and self._reported.get(name) is queued:
             del self._reported[name]
 
     def _replace(self, queued: Queued) -> Queued | None:
         """Take out what reports the same and still waits: of a metric that grows an older value, else a later time."""
         once = queued.draft.once
-        waiting = self._reported.get((queued.key.session_id, once.key)) if once else None
+        waiting = self._reported.get((queued.key.context, once.key)) if once else None
         if once is None or waiting is None or waiting.key != queued.key:
             return None
         if not once.latest and not is_near(once, waiting.draft.time_ns - queued.draft.time_ns):

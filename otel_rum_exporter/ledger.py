@@ -210,11 +210,11 @@ class Ledger:
 
     def session_of(self, queued: list[Queued]) -> SessionView:
         """Return what is remembered of the session of a job's events, whose pages are told with them."""
-        return self.sessions.tell(queued[0].key.session_id, max(each.draft.time_ns for each in queued))
+        return self.sessions.tell(queued[0].key.context, max(each.draft.time_ns for each in queued))
 
     def keep(self, queued: list[Queued], assembled: Assembled, now: float) -> Delivery | None:
         """Take what became of a job's events: return their delivery, which the sender goes on to hold, if any is left."""
-        self.sessions.count_sent(queued[0].key.session_id, assembled.counted.elements())
+        self.sessions.count_sent(queued[0].key.context, assembled.counted.elements())
         for each, reason in assembled.dropped:
             self._lose([each], reason)
         self._reject(assembled.rejected)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ START = SessionStartEvent.type_
 
 _IDLE_S = 1800.0  # aws-rum-web's sessionLengthSeconds: a session that was quiet for so long is over
 _MAX_CLIENTS = 1024  # that sessions share
-_AFTER_END_S = 10.0  # for which a session that has ended is remembered: what happened before may arrive after
+_AFTER_END_S = 10.0  # for which a session that has ended is remembered at least: what happened before may arrive after
 _ALWAYS_NS = -(2**80)  # before any item
 
 
@@ -41,6 +41,11 @@ class BatchKey(NamedTuple):
     session_id: str
     is_client: bool | None
     client: Client
+
+    @property
+    def context(self) -> str:
+        """What its session is remembered as: app monitors may have sessions of the same id, and share nothing of them."""
+        return self.monitor.id + self.session_id
 
 
 class Keyed(NamedTuple):
@@ -67,7 +72,9 @@ class Sessions:
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._size = 0
         self._clients: dict[Client, Client] = {}
-        self._ended: deque[tuple[float, str]] = deque()
+        # what waits for its batch still needs it
+        self._after_end_s = min(max(_AFTER_END_S, config.max_age_s), _IDLE_S)
+        self._ended: OrderedDict[str, float] = OrderedDict()  # when, the latest last
         self.serves_others = config.session == "require"
         self.forgotten = 0
         """How many sessions were forgotten to make room."""
@@ -75,29 +82,29 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def view(self, session_id: str) -> SessionView:
-        """Return what is remembered of a session: nothing, if it was forgotten."""
-        session = self._sessions.get(session_id)
+    def view(self, context: str) -> SessionView:
+        """Return what is remembered of a session, by its keys' `context`: nothing, if it was forgotten."""
+        session = self._sessions.get(context)
         return SessionView() if session is None else session.view()
 
-    def tell(self, session_id: str, time_ns: int) -> SessionView:
+    def tell(self, context: str, time_ns: int) -> SessionView:
         """Return the same for a batch whose last event is of a moment: what it says of pages is kept."""
-        view = self.view(session_id)
+        view = self.view(context)
         place = view.place_at(time_ns)
         if place is not None:
-            self._sessions[session_id].timeline.tell(place.visit.time_ns)
+            self._sessions[context].timeline.tell(place.visit.time_ns)
         return view
 
-    def count_sent(self, session_id: str, kinds: Iterable[Hashable]) -> None:
+    def count_sent(self, context: str, kinds: Iterable[Hashable]) -> None:
         """Take note of what a batch holds of the kinds of which there may be only so many."""
-        session = self._sessions.get(session_id)
+        session = self._sessions.get(context)
         if session is not None:
             for kind in kinds:
                 session.count_sent(kind)
 
     def recall(self, keyed: Keyed, now: float) -> None:
         """Learn of a session by an event that comes from disk; it has begun already."""
-        session = self._touch(keyed.key.session_id, now)
+        session = self._touch(keyed.key.context, now)
         session.started = True
         session.learn_when_and_where(keyed.draft, is_client=bool(keyed.key.is_client))
         if isinstance(keyed.draft.details, PageViewEvent):
@@ -125,11 +132,11 @@ class Sessions:
         session_id = session_uuid(conversion.session, monitor.id)
         if not is_sampled(session_id, self._config.session_sample_rate):
             return DropReason.SAMPLED_OUT
+        context = monitor.id + session_id
         if conversion.ends_session:
-            self._ended.append((now, session_id))
-            self._forget_ended(now)
+            self._end(context, now)
             return DropReason.UNMAPPED
-        session = self._touch(session_id, now)
+        session = self._touch(context, now)
         user_id = conversion.user and user_uuid(conversion.user, monitor.id, self._config.user_id_secret)
         self._learn(session, conversion, monitor, user_id)
         # an item may only complete others
@@ -165,12 +172,12 @@ class Sessions:
             return conversion
         return msgspec.structs.replace(conversion, session=session, user=user)
 
-    def _touch(self, session_id: str, now: float) -> Session:
-        session = self._sessions.get(session_id)
+    def _touch(self, context: str, now: float) -> Session:
+        session = self._sessions.get(context)
         if session is None:
-            session = self._sessions[session_id] = Session(now)
+            session = self._sessions[context] = Session(now)
         session.seen_at = now
-        self._sessions.move_to_end(session_id)
+        self._sessions.move_to_end(context)
         return session
 
     def _forget(self, now: float) -> None:
@@ -185,12 +192,19 @@ class Sessions:
     def _is_too_large(self) -> bool:
         return self._size > self._config.context_bytes and len(self._sessions) > 1
 
+    def _end(self, context: str, now: float) -> None:
+        self._ended[context] = now
+        self._ended.move_to_end(context)
+        if len(self._ended) > self._config.context_sessions:
+            self._ended.popitem(last=False)
+        self._forget_ended(now)
+
     def _forget_ended(self, now: float) -> None:
-        while self._ended and now - self._ended[0][0] > _AFTER_END_S:
-            ended_at, session_id = self._ended.popleft()
-            session = self._sessions.get(session_id)
+        while self._ended and now - next(iter(self._ended.values())) > self._after_end_s:
+            context, ended_at = self._ended.popitem(last=False)
+            session = self._sessions.get(context)
             if session is not None and session.seen_at <= ended_at + _AFTER_END_S:
-                self._size -= self._sessions.pop(session_id).size
+                self._size -= self._sessions.pop(context).size
 
     def _learn(self, session: Session, conversion: Conversion, monitor: AppMonitor, user_id: str | None) -> None:
         origin = conversion.origin
@@ -203,7 +217,7 @@ class Sessions:
             times = [draft.time_ns for draft in conversion.events]
             session.learn_user(user_id, min(times), max(times))
         elif conversion.previous_session:
-            self._carry_user_over(session, session_uuid(conversion.previous_session, monitor.id))
+            self._carry_user_over(session, monitor.id + session_uuid(conversion.previous_session, monitor.id))
         for draft in conversion.events:
             session.learn_when_and_where(draft, is_client=bool(origin.is_client))
             if isinstance(draft.details, PageViewEvent):
@@ -214,9 +228,9 @@ class Sessions:
         for name, fact in conversion.facts.items():
             session.learn_fact(name, fact)
 
-    def _carry_user_over(self, session: Session, previous_id: str) -> None:
+    def _carry_user_over(self, session: Session, previous_context: str) -> None:
         """Let a session that follows another begin with its user."""
-        previous = self._sessions.get(previous_id)
+        previous = self._sessions.get(previous_context)
         if previous and previous.users and not session.users:
             session.learn_user(previous.users[-1].user_id, _ALWAYS_NS, _ALWAYS_NS)
 

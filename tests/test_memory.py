@@ -62,7 +62,7 @@ def remember(number):
 
 
 def session_of(digits):
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return config.app_monitor_id + "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 
 def used():
@@ -130,7 +130,7 @@ def test_sessions_without_end(number):
         admit(known, f"s{i}", view(T, "/a"))
     assert len(known) == 1000
     assert known.forgotten == number - 1000
-    kept = [session_uuid(f"s{i}", MONITOR.id) for i in range(number - 1001, number)]
+    kept = [MONITOR.id + session_uuid(f"s{i}", MONITOR.id) for i in range(number - 1001, number)]
     assert [bool(known.view(each).places) for each in kept] == [False] + [True] * 1000
 
 
@@ -143,9 +143,9 @@ def test_a_session_of_10_000_pages():
         for i in range(5000 * half, 5000 * (half + 1)):
             once = Draft(id="i", time_ns=T, type="t", details="{}", once=Once(i))
             admit(known, "s", view(T + i * 10**9, f"/{i}"), once)
-            known.count_sent(session_uuid("s", MONITOR.id), [("view", i, f"/{i}")])
+            known.count_sent(MONITOR.id + session_uuid("s", MONITOR.id), [("view", i, f"/{i}")])
         halves.append(time.perf_counter() - started)
-    seen = known.view(session_uuid("s", MONITOR.id))
+    seen = known.view(MONITOR.id + session_uuid("s", MONITOR.id))
     assert [place.interaction for place in seen.places] == list(range(10_000 - 64, 10_000))
     assert len(seen.notes) == 256
     assert halves[1] < 5 * halves[0] + 1
@@ -157,16 +157,19 @@ def test_clocks_that_jump():
     times = [T, T + 30 * 365 * 86_400 * 10**9, 1, -T, T - 1, 2**70, T + 1]
     for i, time_ns in enumerate(times):
         admit(known, "s", view(time_ns, f"/{i}"))
-    seen = known.view(session_uuid("s", MONITOR.id))
+    seen = known.view(MONITOR.id + session_uuid("s", MONITOR.id))
     assert [place.visit.time_ns for place in seen.places] == sorted(times)
     assert seen.place_at(-(2**80)) is None
     assert seen.place_at(2**80).visit.time_ns == 2**70
 
 
 def test_ends_without_end():
-    """An app that ends its session over and over leaves nothing behind."""
+    """Apps that end their sessions over and over, or very many at once, leave nothing behind."""
     known = sessions_of(10)
     for i in range(5000):
-        ended = Conversion(session="s", user=None, origin=BROWSER, events=[], ends_session=True)
-        known.admit(ended, MONITOR, float(i))
-    assert len(known._ended) <= 11
+        for session in ("s", f"s{i}"):
+            ended = Conversion(session=session, user=None, origin=BROWSER, events=[], ends_session=True)
+            known.admit(ended, MONITOR, i / 100)
+    assert len(known._ended) == 10
+    known.admit(ended, MONITOR, 10_000.0)
+    assert len(known._ended) == 1

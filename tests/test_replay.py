@@ -20,6 +20,7 @@ from otel_rum_exporter.client.verdicts import Delivered
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.events import MAX_EVENT_BYTES
+from otel_rum_exporter.identity import user_uuid
 from otel_rum_exporter.ledger import Ledger
 
 MONITOR = "11111111-2222-4333-8444-555555555555"
@@ -207,6 +208,21 @@ def test_a_page_that_is_told_of_too_late():
     numbers = [view["interaction"] for view in views if "interaction" in view]
     assert numbers == list(range(39))
     assert [view for view in views if "interaction" not in view] == [{"version": "1.0.0", "pageId": "/3"}]
+
+
+def test_a_session_that_ended_long_before_its_batch():
+    """Its last events still have their pages, numbers and user."""
+    items = [
+        record(0, "browser.navigation", user="ada", url_full="https://shop.example/a"),
+        record(2, "browser.navigation", url_full="https://shop.example/b"),
+        record(3, "clicked"),
+        record(4, "session.end"),
+        *(record(at_s, "clicked", session_id="another") for at_s in (15, 16)),
+    ]
+    requests = as_it_arrives(items, flush_interval=30_000).requests[:1]
+    assert [request["UserDetails"]["userId"] for request in requests] == [user_uuid("ada", MONITOR, None)]
+    pages = [json.loads(event["metadata"]) for event in requests[0]["RumEvents"]]
+    assert [(page["pageId"], page["interaction"]) for page in pages] == [("/a", 0), ("/a", 0), ("/b", 1), ("/b", 1)]
 
 
 def test_what_spans_alone_can_report(captures):

@@ -25,6 +25,7 @@ OTHER_MONITOR = "99999999-2222-4333-8444-555555555555"
 PROCESS = "99999999-8888-4777-8666-555555555555"
 SESSION = "0b5c8d9e-1f2a-4b3c-8d4e-5f6a7b8c9d0e"
 FORM = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+CONTEXT = MONITOR.id + SESSION
 S = 10**9
 
 
@@ -270,17 +271,17 @@ def test_repeats_are_forgotten_in_the_end():
         assert admitted(known, conversion(draft(once=Once(i)))) == [["t"]]
     assert admitted(known, conversion(draft(once=Once(744)))) == [DropReason.DUPLICATE]
     assert admitted(known, conversion(draft(once=Once(743)))) == [["t"]]
-    assert len(known._sessions[SESSION].notes) == 256
+    assert len(known._sessions[CONTEXT].notes) == 256
 
 
 def test_facts_go_before_what_was_reported():
     """What other items may need for some seconds makes room for what must happen once."""
     known = sessions(session_start="off")
     admitted(known, conversion(draft(once=Once("vital"))))
-    known.count_sent(SESSION, [("limited", 1)] * 3)
+    known.count_sent(CONTEXT, [("limited", 1)] * 3)
     for i in range(1000):
         admitted(known, msgspec.structs.replace(conversion(draft()), facts={("call", i): (1, 2)}))
-    view = known.view(SESSION)
+    view = known.view(CONTEXT)
     assert (len(view.notes), view.number_sent(("limited", 1))) == (256, 3)
     assert (view.fact(("call", 999)), view.fact(("call", 0))) == ((1, 2), None)
     assert admitted(known, conversion(draft(once=Once("vital")))) == [DropReason.DUPLICATE]
@@ -293,16 +294,16 @@ def test_what_has_many_members_weighs_more():
         known = sessions(session_start="off")
         admitted(known, msgspec.structs.replace(conversion(draft()), facts=facts))
         sizes.append(known._size)
-    assert sizes == [650, 650 + 90 + 40, 650 + 90 + 40 * 40]
+    assert sizes == [690, 690 + 90 + 40, 690 + 90 + 40 * 40]
     for i in range(1000):
         admitted(known, msgspec.structs.replace(conversion(draft()), facts={i: {"a": 1}}))
-    assert known._size == 650 + 256 * (90 + 40)
+    assert known._size == 690 + 256 * (90 + 40)
 
 
 def test_the_end_of_a_session():
     """It is forgotten a while later, since what happened before may arrive after; not if the session goes on."""
     end = msgspec.structs.replace(conversion(), events=[], ends_session=True)
-    known = sessions()
+    known = sessions(max_age=1)
     assert admitted(known, conversion(), end, now=0.0) == [[START, "t"], DropReason.UNMAPPED]
     assert admitted(known, conversion(), now=9.0) == [["t"]]
     assert admitted(known, conversion(session="another"), now=11.0) == [[START, "t"]]
@@ -311,7 +312,34 @@ def test_the_end_of_a_session():
     assert admitted(known, end, now=13.0) == [DropReason.UNMAPPED]
     assert admitted(known, conversion(), now=24.0) == [["t"]]
     assert admitted(known, conversion(session="a third"), now=25.0) == [[START, "t"]]
-    assert SESSION in known._sessions
+    assert CONTEXT in known._sessions
+
+
+def test_what_waits_for_its_batch_after_the_end_of_a_session():
+    """Its session is remembered for as long as it may wait, and for as long as others at most."""
+    end = msgspec.structs.replace(conversion(), events=[], ends_session=True)
+    for max_age_s, forgotten_at in ((60, 61.0), (86_400, 1801.0)):
+        known = sessions(max_age=max_age_s * 1000)
+        admitted(known, conversion(), end, now=0.0)
+        admitted(known, conversion(session="another"), now=forgotten_at - 2.0)
+        assert CONTEXT in known._sessions
+        admitted(known, conversion(session="another"), now=forgotten_at)
+        assert CONTEXT not in known._sessions
+
+
+def test_sessions_of_one_id_in_two_app_monitors():
+    """They share nothing: each starts, reports its own, and has its own user and pages."""
+    known = sessions()
+    other = AppMonitor(OTHER_MONITOR)
+    vital = draft(1, once=Once("vital"))
+    results = [known.admit(conversion(page(1, "/a"), vital, user=PROCESS), each, 0.0) for each in (MONITOR, other)]
+    assert [[keyed.draft.type for keyed in events] for events in results] == [
+        [START, "com.amazon.rum.page_view_event", "t"]
+    ] * 2
+    known.admit(conversion(page(2, "/b"), user=SESSION), other, 0.0)
+    views = [known.view(each.id + SESSION) for each in (MONITOR, other)]
+    assert [[place.visit.page_id for place in view.places] for view in views] == [["/a"], ["/a", "/b"]]
+    assert [view.user_at(3 * S) for view in views] == [PROCESS, SESSION]
 
 
 def test_the_end_of_an_unknown_session():
@@ -345,7 +373,7 @@ def test_the_session_before():
     for session, previous, user in (("b", SESSION, None), ("c", "unknown", None), ("d", SESSION, OTHER_MONITOR)):
         one = msgspec.structs.replace(conversion(session=session, user=user), previous_session=previous)
         known.admit(one, MONITOR, 0.0)
-        users.append(known.view(session_uuid(session, MONITOR.id)).user_at(0))
+        users.append(known.view(MONITOR.id + session_uuid(session, MONITOR.id)).user_at(0))
     assert users == [PROCESS, NOBODY, OTHER_MONITOR]
 
 
@@ -363,7 +391,7 @@ def test_users_of_a_session():
         known = sessions(session_start="off")
         for each in order:
             known.admit(each, MONITOR, 0.0)
-        view = known.view(SESSION)
+        view = known.view(CONTEXT)
         users = [view.user_at(time_s * S) for time_s in (1, 2, 3, 4, 5, 6, 99)]
         assert users == [NOBODY, ada, ada, ada, ada, jo, jo]
 
@@ -374,11 +402,11 @@ def test_users_that_come_back():
     for time_s, user in ((1, "ada"), (9, "ada"), (5, "jo"), (7, "ada")):
         known.admit(conversion(draft(time_s), user=user), MONITOR, 0.0)
     ada, jo = (user_uuid(name, MONITOR.id, None) for name in ("ada", "jo"))
-    assert [known.view(SESSION).user_at(time_s * S) for time_s in (1, 5, 6, 7)] == [ada, jo, jo, ada]
+    assert [known.view(CONTEXT).user_at(time_s * S) for time_s in (1, 5, 6, 7)] == [ada, jo, jo, ada]
     for time_s in range(10, 1000):
         known.admit(conversion(draft(time_s), user=f"user {time_s}"), MONITOR, 0.0)
-    assert len(known.view(SESSION).users) == 16
-    assert known.view(SESSION).user_at(999 * S) == user_uuid("user 999", MONITOR.id, None)
+    assert len(known.view(CONTEXT).users) == 16
+    assert known.view(CONTEXT).user_at(999 * S) == user_uuid("user 999", MONITOR.id, None)
 
 
 def test_counts_of_many_pages_are_forgotten_in_the_end():
@@ -386,8 +414,8 @@ def test_counts_of_many_pages_are_forgotten_in_the_end():
     known = sessions()
     admitted(known, conversion())
     for number in range(10_000):
-        known.count_sent(SESSION, [("limited", number)] * 2)
-    view = known.view(SESSION)
+        known.count_sent(CONTEXT, [("limited", number)] * 2)
+    view = known.view(CONTEXT)
     assert (view.number_sent(("limited", 9999)), view.number_sent(("limited", 1))) == (2, 0)
     assert len(view.notes) == 256
     known.count_sent(PROCESS, ["view"])
@@ -401,8 +429,8 @@ def test_sessions_are_bounded():
         admitted(known, conversion(page(i, f"/{i}"), session=f"s{i}"), conversion(session="kept"), now=float(i))
     assert len(known) == 10
     ids = [session_uuid(f"s{i}", MONITOR.id) for i in range(25)]
-    assert [bool(known.view(each).places) for each in ids] == [False] * 16 + [True] * 9
-    assert session_uuid("kept", MONITOR.id) in known._sessions
+    assert [bool(known.view(MONITOR.id + each).places) for each in ids] == [False] * 16 + [True] * 9
+    assert MONITOR.id + session_uuid("kept", MONITOR.id) in known._sessions
 
 
 def test_sessions_are_bounded_by_size():
@@ -410,12 +438,12 @@ def test_sessions_are_bounded_by_size():
     known = sessions(context_bytes=10_000, session_start="off")
     for i in range(50):
         admitted(known, conversion(page(i, f"/{i}"), session=f"s{i}"), now=float(i))
-    assert len(known) == 10_000 // (650 + 220)
+    assert len(known) == 10_000 // (690 + 220)
     assert known.forgotten == 50 - len(known)
     for i in range(60):
         admitted(known, conversion(page(100 + i, f"/{i}"), session="long"), now=100.0)
     assert len(known) == 1
-    assert known.view(session_uuid("long", MONITOR.id)).places
+    assert known.view(MONITOR.id + session_uuid("long", MONITOR.id)).places
 
 
 def test_idle_sessions_are_forgotten():
@@ -462,7 +490,7 @@ def test_view():
         conversion(page(2, "/b", domain="b.example"), origin=chrome),
         conversion(page(1, "/a", domain="a.example"), origin=SERVER),
     )
-    view = known.view(SESSION)
+    view = known.view(CONTEXT)
     assert ([place.visit.page_id for place in view.places], view.domain) == (["/a", "/b"], "b.example")
     assert view.client == chrome.client
 
@@ -479,11 +507,11 @@ def test_what_a_session_is_does_not_depend_on_the_order_of_arrival():
     for order in itertools.permutations(items):
         known = sessions(session_start="off")
         admitted(known, *order)
-        views.append(known.view(SESSION))
+        views.append(known.view(CONTEXT))
     assert {(view.domain, view.begun_ns) for view in views} == {("a.example", 2 * S)}
     known = sessions()
     admitted(known, items[2])
-    assert (known.view(SESSION).domain, known.view(SESSION).begun_ns) == ("server.example", None)
+    assert (known.view(CONTEXT).domain, known.view(CONTEXT).begun_ns) == ("server.example", None)
 
 
 def test_the_start_of_a_session_is_only_that():

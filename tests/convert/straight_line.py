@@ -58,9 +58,9 @@ class StraightLine:
         requests = []
         while (queued := self._batches.take(0.0)) is not None:
             key = queued[0].key
-            view = self.sessions.view(key.session_id)
+            view = self.sessions.view(key.context)
             assembled = assemble(queued, view, self._config, session_metadata=self._session_metadata)
-            self.sessions.count_sent(key.session_id, assembled.counted.elements())
+            self.sessions.count_sent(key.context, assembled.counted.elements())
             self.events_dropped.update(str(reason) for _, reason in assembled.dropped)
             if assembled.left:
                 self._batches.give_back(assembled.left)

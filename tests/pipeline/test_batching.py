@@ -194,6 +194,16 @@ def test_leftovers_of_an_emptied_buffer():
     assert names(waiting.take(5.0)) == ["c"]
 
 
+def test_a_growing_metric_replaces_what_came_back():
+    """Also when its earlier value did not fit into a batch."""
+    waiting = batches()
+    waiting.add(keyed(key(), "cls 1", metric="cls"), 0.0, 0)
+    waiting.give_back(waiting.take(5.0))
+    waiting.release(key().session_id)
+    assert waiting.add(keyed(key(), "cls 2", metric="cls"), 6.0, 0).draft.id == "cls 1"
+    assert names(waiting.take(11.0)) == ["cls 2"]
+
+
 def test_the_oldest_makes_room_across_sessions():
     """Room is made by age, whatever the session; inside of one the order stays."""
     waiting = batches(max_events=100)
