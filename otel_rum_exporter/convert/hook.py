@@ -8,9 +8,10 @@ import msgspec
 
 from otel_rum_exporter.convert.conversion import Deferred, Found, Part
 from otel_rum_exporter.convert.custom import event_type
+from otel_rum_exporter.convert.pages import MAX_PAGE_ID
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.encoding import encode
-from otel_rum_exporter.events import CustomEvent, Details
+from otel_rum_exporter.encoding import clip, encode
+from otel_rum_exporter.events import CustomEvent, Details, PageViewEvent
 from otel_rum_exporter.items import LogItem, SpanItem
 
 Event = Details | CustomEvent | Deferred
@@ -29,8 +30,8 @@ def apply(hook: ConvertHook, item: SpanItem | LogItem, found: Found | DropReason
         time_ns: When events that the function adds happened: the item's time, in epoch nanoseconds.
 
     Errors: HOOK if the function returned nothing for an item that would have become something. Raises what the
-            function raises, TypeError for what is no event, and msgspec.ValidationError for an event that its schema
-            does not allow.
+            function raises, TypeError for what is no event, ValueError for a custom event without a type and a view
+            without a page, and msgspec.ValidationError for an event that its schema does not allow.
     """
     parts = [] if isinstance(found, DropReason) else list(found.parts)
     returned = list(hook(item, [part.details for part in parts]) or ())
@@ -59,8 +60,18 @@ def _part(event: Event, parts: list[Part], time_ns: int, index: int) -> Part:
 
 def _checked(event: Event) -> Details | CustomEvent:
     if isinstance(event, CustomEvent):
+        if not event.type_:
+            raise ValueError("The convert function returned a custom event without a type")
         return CustomEvent(event_type(event.type_), event.details)
     if not isinstance(event, Details):
         raise TypeError(f"The convert function returned {type(event).__name__}, which is no RUM event")
     # structs do not check their members when they are made
-    return msgspec.json.decode(encode(event), type=type(event))
+    checked: Details = msgspec.json.decode(encode(event), type=type(event))
+    return _fitting(checked) if isinstance(checked, PageViewEvent) else checked
+
+
+def _fitting(view: PageViewEvent) -> PageViewEvent:
+    """Return the view with a page as the metadata of all that happens on it may have it."""
+    if not view.pageId:
+        raise ValueError("The convert function returned a page view without a page")
+    return msgspec.structs.replace(view, pageId=clip(view.pageId, MAX_PAGE_ID))

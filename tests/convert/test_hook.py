@@ -87,12 +87,14 @@ def test_nothing_drops_the_item(nothing):
         PageViewEvent(pageId=7),
         CumulativeLayoutShiftEvent(value=math.nan),
         HttpEvent(request=None),
+        PageViewEvent(pageId=""),
+        CustomEvent("", {}),
     ],
-    ids=["text", "dict", "wrong type", "not a number", "not an object"],
+    ids=["text", "dict", "wrong type", "not a number", "not an object", "no page", "no type"],
 )
 def test_what_rum_would_refuse_raises(returned):
     """The pipeline counts such an item as unconvertible; nothing invalid is ever sent."""
-    with pytest.raises((TypeError, msgspec.ValidationError)):
+    with pytest.raises((TypeError, ValueError, msgspec.ValidationError)):
         convert(CALL, lambda *_: [returned])
 
 
@@ -100,6 +102,12 @@ def test_custom_types_are_made_valid():
     """A function cannot pass a custom event for a built-in one."""
     made = convert(CALL, lambda *_: [CustomEvent("com.amazon.rum.http_event", {}), CustomEvent("a b", {})])
     assert [draft.type for draft in made.events] == ["custom.com.amazon.rum.http_event", "a_b"]
+
+
+def test_pages_are_made_to_fit():
+    """A page is in the metadata of all that happens on it, where a text has 256 characters at most."""
+    made = convert(CALL, lambda *_: [PageViewEvent(pageId="/" + "x" * 5000)])
+    assert [len(draft.details.pageId) for draft in made.events] == [256]
 
 
 def test_own_traffic_is_not_asked_about():
