@@ -217,7 +217,7 @@ def test_a_session_that_ended_long_before_its_batch():
         record(2, "browser.navigation", url_full="https://shop.example/b"),
         record(3, "clicked"),
         record(4, "session.end"),
-        *(record(at_s, "clicked", session_id="another") for at_s in (15, 16)),
+        *(record(at_s, "clicked", session_id="another") for at_s in (15, 25)),
     ]
     requests = as_it_arrives(items, flush_interval=30_000).requests[:1]
     assert [request["UserDetails"]["userId"] for request in requests] == [user_uuid("ada", MONITOR, None)]
