@@ -35,6 +35,19 @@ _SENDING_LOGGERS = ("boto3.", "botocore.", "urllib3.", "otel_rum_exporter.")
 _logger = logging.getLogger(__name__)
 
 
+_pipelines: weakref.WeakSet[Pipeline] = weakref.WeakSet()
+
+
+def _begin_in_child() -> None:
+    """Begin anew with each pipeline after a fork: one hook for all, since `os` never forgets any."""
+    for pipeline in list(_pipelines):
+        pipeline.begin_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_in_child)
+
+
 class Pipeline:
     """Converts, keeps and delivers what the exporters of one configuration are given."""
 
@@ -55,9 +68,7 @@ class Pipeline:
         self._log = Notices(_logger, clock)
         self._metrics: PipelineMetrics | None = None
         self._begin()
-        if hasattr(os, "register_at_fork"):
-            begin_in_child = weakref.WeakMethod(self._begin_in_child)
-            os.register_at_fork(after_in_child=lambda: (begin := begin_in_child()) and begin())
+        _pipelines.add(self)
 
     def _begin(self) -> None:
         """Start with nothing queued, nothing counted and no thread."""
@@ -70,7 +81,7 @@ class Pipeline:
         self._changed = self._workers.changed
         self._closing = False
 
-    def _begin_in_child(self) -> None:
+    def begin_in_child(self) -> None:
         """Leave to the parent what it admitted; its lock and its connections are not the child's."""
         serves_others, is_shut = self._ledger.sessions.serves_others, self._closing
         if self._store is not None:
@@ -83,7 +94,7 @@ class Pipeline:
 
     def _begin_after_unnoticed_fork(self) -> None:
         if self._pid != os.getpid():
-            self._begin_in_child()
+            self.begin_in_child()
 
     def measure(self, provider: MeterProvider) -> None:
         """Report to a meter provider: the first one that this is called with. One thread at a time may."""
