@@ -116,7 +116,7 @@ class _Writer:
         if self._is_full or not is_wanted:
             self.left.append(queued)
             return
-        draft = queued.draft
+        draft = self._begun(queued.draft) if queued.draft.type == START else queued.draft
         place, details = self._resolved(draft)
         counted = _counted(draft, place)
         if counted is not None and self._number(counted) >= self._limit(draft):
@@ -139,6 +139,12 @@ class _Writer:
         self.written.append(queued)
         if counted is not None:
             self.counted[counted] += 1
+
+    def _begun(self, start: Draft) -> Draft:
+        """Return a session's start with what the session began with, whichever event told of it first."""
+        if self._session.begun_ns is None:
+            return start
+        return msgspec.structs.replace(start, attributes=self._session.begun_with)
 
     def _resolved(self, draft: Draft) -> tuple[Place | None, str | Details | DropReason]:
         """Return an event's place and its details, or why there are none."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from otel_rum_exporter.convert.conversion import Draft, Once
+from otel_rum_exporter.convert.conversion import CustomAttributes, Draft, Once
 from otel_rum_exporter.events import NO_CLIENT, Client
 from otel_rum_exporter.identity import NOBODY
 from otel_rum_exporter.timeline import Place, Timeline
@@ -26,6 +26,7 @@ _SEEN, _SENT = "seen", "sent"
 _SERVER_RANK, _NO_RANK = 2**64, 2**65
 # what a session takes, as measured with 100,000 of them: the session itself, a note, a member of a note, a visit, a user
 _SESSION_BYTES, _NOTE_BYTES, _MEMBER_BYTES, _VISIT_BYTES, _USER_BYTES = 690, 90, 40, 220, 170
+_NO_ATTRIBUTES: CustomAttributes = MappingProxyType({})
 _LOOK_AHEAD_NS = 30_000_000_000  # how long before its record a hard load may have begun
 
 
@@ -45,7 +46,8 @@ class Session(Struct, gc=False):
     started: bool = False
     is_client: bool = False
     events: int = 0
-    begun_ns: int | None = None  # the time of the earliest of the user's own items
+    begun_ns: int | None = None  # the time of the earliest of the user's own events
+    begun_with: CustomAttributes = _NO_ATTRIBUTES  # that event's
     domain: str | None = None
     domain_rank: int = _NO_RANK
     users: tuple[Stay, ...] = ()
@@ -61,20 +63,26 @@ class Session(Struct, gc=False):
     def weigh(self) -> int:
         """Return by how much the session has grown since it was last weighed. Units: bytes, estimated."""
         visits, users = _VISIT_BYTES * len(self.timeline.visits), _USER_BYTES * len(self.users)
-        before, self.size = self.size, _SESSION_BYTES + self.note_bytes + visits + users
+        attributes = _NOTE_BYTES * len(self.begun_with)
+        before, self.size = self.size, _SESSION_BYTES + self.note_bytes + visits + users + attributes
         return self.size - before
 
     def view(self) -> SessionView:
         """Return what a batch needs to know of the session."""
         notes = {} if self.notes is None else self.notes
         places = self.timeline.places
-        return SessionView(places, self.domain, self.client, self.caller, self.begun_ns, notes, self.users)
+        return SessionView(
+            places, self.domain, self.client, self.caller, self.begun_ns, self.begun_with, notes, self.users
+        )
 
     # what items say
 
     def learn_when_and_where(self, draft: Draft, *, is_client: bool) -> None:
         """Take note of when it began and of its domain: the first that the user named, else that a server did."""
-        if is_client and (self.begun_ns is None or draft.time_ns < self.begun_ns):
+        if is_client and (self.begun_ns is None or draft.time_ns <= self.begun_ns):
+            is_tie = draft.time_ns == self.begun_ns
+            self.begun_with = min(self.begun_with, draft.attributes, key=_text) if is_tie else draft.attributes
+            self.begun_with = self.begun_with or _NO_ATTRIBUTES
             self.begun_ns = draft.time_ns
         rank = draft.time_ns if is_client else draft.time_ns + _SERVER_RANK
         if draft.domain and rank < self.domain_rank:
@@ -148,6 +156,7 @@ class SessionView(NamedTuple):
     client: Client = NO_CLIENT
     caller: Client = NO_CLIENT
     begun_ns: int | None = None
+    begun_with: CustomAttributes = _NO_ATTRIBUTES
     notes: Mapping[int, Any] = MappingProxyType({})
     users: Sequence[Stay] = ()
 
@@ -181,6 +190,10 @@ class SessionView(NamedTuple):
         """Return the page that the view of this time came to, None if the user was on it already."""
         found = (each for each in self.places if each.visit.time_ns == time_ns and each.visit.page_id == page_id)
         return next((place for place in found if place.visit.is_view), None)
+
+
+def _text(attributes: CustomAttributes) -> str:
+    return repr(sorted(attributes.items()))
 
 
 def merged(old: Client, new: Client) -> Client:

@@ -176,7 +176,11 @@ def seen_by_user(replay):
     )
 
 
-@pytest.mark.parametrize("options", [{}, {"max_events": 10}], ids=["by age", "by number"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_events": 10}, {"attributes": ("step", "url.full")}],
+    ids=["by age", "by number", "custom attributes"],
+)
 def test_order_of_arrival_does_not_matter_on_the_timer(options):
     """Without a flush, too: batches leave when they are old or full, and every event has its page, number and user."""
     items = sorted(visit(), key=lambda each: each[0])

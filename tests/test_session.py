@@ -523,6 +523,20 @@ def test_the_start_of_a_session_is_only_that():
     assert (start.is_limited, start.page, start.domain, start.attributes) == (False, NO_PAGE, None, {"tenant": "t"})
 
 
+def test_what_a_session_began_with():
+    """The custom attributes of the earliest of the user's own events, whatever the order of arrival, and ties too."""
+    items = [
+        conversion(draft(2, attributes={"step": "late"})),
+        conversion(draft(1, attributes={"step": "b"})),
+        conversion(draft(1, attributes={"step": "a", "plan": 7})),
+        conversion(draft(0, attributes={"step": "server"}), origin=SERVER),
+    ]
+    for order in itertools.permutations(items):
+        known = sessions(session_start="off")
+        admitted(known, *order)
+        assert known.view(CONTEXT).begun_with == {"step": "a", "plan": 7}
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ab"), st.booleans()), max_size=60), st.integers(0, 99))
 def test_admission_does_not_lose_count(steps, seed):
     """Every event of an item comes out, or is a repeat; at most one start a session."""
