@@ -153,7 +153,8 @@ class CauseLog:
             self._said_at[cause] = now
             left_out = self._left_out.pop(cause, 0)
         since = f" (and {left_out} more since the last such line)" if left_out else ""
-        self._logger.log(level, "RUM exporter: %s%s", message.translate(_CONTROLS), since)
+        line = message.translate(_CONTROLS).encode(errors="backslashreplace").decode()  # no lone surrogates
+        self._logger.log(level, "RUM exporter: %s%s", line, since)
 
 
 def printable(text: object) -> str:

@@ -227,7 +227,8 @@ HOSTILE = st.text(
 def one_line_each(caplog):
     """Our lines as a file gets them: each is one, without a control character."""
     found = [record.getMessage() for record in caplog.records if record.name.startswith("otel_rum_exporter")]
-    assert [line for line in found if CONTROLS.search(line) or len(line.splitlines()) != 1] == []
+    assert [ascii(line) for line in found if CONTROLS.search(line) or len(line.splitlines()) != 1] == []
+    assert "\n".join(found).encode()
     return found
 
 
