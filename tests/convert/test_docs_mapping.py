@@ -23,6 +23,22 @@ LOGS, SPANS, SPAN_EVENTS = "Log events", "Spans", "Events of spans"
 OF_THAT_NAME = "of that name"
 MORE = {"custom_events": "all", "server_exceptions": "custom", "xray_events": True}
 REASONS = {reason.value for reason in DropReason}
+# Source: CloudWatch RUM's user guide, metrics that RUM collects; HttpErrorCount is one of the extended metrics
+METRICS = {
+    "session_start_event": {"SessionCount"},
+    "page_view_event": {"PageViewCount"},
+    "js_error_event": {"JsErrorCount"},
+    "http_event": {"HttpStatusCodeCount", "Http4xxCount", "Http5xxCount", "HttpErrorCount"},
+    "performance_resource_event": {"PerformanceResourceDuration"},
+    "performance_navigation_event": {
+        "PerformanceNavigationDuration", "NavigationSatisfiedTransaction", "NavigationToleratedTransaction",
+        "NavigationFrustratedTransaction",
+    },
+    "largest_contentful_paint_event": {"WebVitalsLargestContentfulPaint"},
+    "interaction_to_next_paint_event": {"WebVitalsInteractionToNextPaint"},
+    "cumulative_layout_shift_event": {"WebVitalsCumulativeLayoutShift"},
+    "first_input_delay_event": {"WebVitalsFirstInputDelay"},
+}  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -32,6 +48,8 @@ class Row(NamedTuple):
     first: str
     becomes: str
     dropped: str = ""
+    shown: str = ""
+    metrics: str = ""
 
     @property
     def names(self):
@@ -67,7 +85,7 @@ def rows(title):
     """The rows of a section's table."""
     section = TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
     table = [line for line in section.splitlines() if line.startswith("|")][2:]
-    width = 2 if title == SPAN_EVENTS else 3
+    width = 2 if title == SPAN_EVENTS else 5
     return [Row(title, *(cell.strip() for cell in line.strip("|").split("|")[:width])) for line in table]
 
 
@@ -243,6 +261,16 @@ def test_row_without_options(row):
     """What a row says without a condition needs no option that asks for more."""
     usual = [case.outcomes for case in golden_cases()[row] if not MORE.items() & case.options.items()]
     assert row.outcomes - REASONS - set(row.conditions) <= set().union(*usual)
+
+
+@pytest.mark.parametrize("row", [each for each in ROWS if each.values[0].title != SPAN_EVENTS])
+def test_metrics_of_row(row):
+    """A row names the metrics that its types feed, unless it points to an earlier one."""
+    fed = set().union(*(METRICS.get(type_, set()) for type_ in row.outcomes))
+    if row.metrics in ("as above", "the same"):
+        assert fed <= set().union(*(tokens(each.metrics) for each in (*rows(LOGS), *rows(SPANS))))
+    else:
+        assert tokens(row.metrics) == fed
 
 
 def test_no_item_is_without_a_row():
