@@ -232,7 +232,7 @@ class Dispatch:
         due_at = retry_at(delivery, verdict, self._config, now, self._chance)
         if due_at is None:
             return Outcome(dropped=delivery.queued, reason=DropReason.EXPIRED, is_over=True)
-        self._count_failure(delivery, verdict)
+        self._count_failure(delivery, verdict, now)
         if destination.parked is not None and verdict.cause != "credentials":
             self._sending -= 1
             destination.deliveries.append(delivery)
@@ -241,10 +241,11 @@ class Dispatch:
             self._wait(delivery, due_at, now + asked_wait_s(verdict))
         return Outcome(retried=verdict.cause, is_unsure=verdict.cause in ("network", "server"))
 
-    def _count_failure(self, delivery: Delivery, verdict: Retry) -> None:
+    def _count_failure(self, delivery: Delivery, verdict: Retry, now: float) -> None:
         if self._is_closing and verdict.cause == "network":
             delivery.failures += 1
-            self.has_given_up = self.has_given_up or delivery.failures > 1 or self.pacer.circuit != "closed"
+            self.has_given_up = self.has_given_up or delivery.failures > 1
+            self.pacer.probe_now(now)  # where so many failed at once that the circuit opened, one is tried again
 
     def _wait(self, delivery: Delivery, due_at: float, not_before: float = -math.inf) -> None:
         delivery.due_at, delivery.not_before = due_at, not_before
