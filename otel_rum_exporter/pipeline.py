@@ -155,6 +155,7 @@ class Pipeline:
         self._workers.tell()
         if self._store is not None:
             self._store.close()
+        self._client.close()
         self._log.ended(self.stats())
 
     def _save_the_rest(self) -> None:

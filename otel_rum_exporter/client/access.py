@@ -81,6 +81,16 @@ class Access:
         """Take note that the service accepts the credentials."""
         self._is_doubted = False
 
+    def close(self) -> None:
+        """Close idle connections, unless a client is being made just now: whoever ends does not wait for that."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._client is not None:
+                self._client.close()
+        finally:
+            self._lock.release()
+
     @cached_property
     def knows_session_metadata(self) -> bool:
         """Whether the installed botocore can send SessionMetadata. True where its model cannot be read."""

@@ -61,6 +61,10 @@ class RumClient:
         """Tell whether the installed botocore can send SessionMetadata."""
         return self._access.knows_session_metadata
 
+    def close(self) -> None:
+        """Close idle connections: left to the interpreter's end, urllib3 may fail to, and says so."""
+        self._access.close()
+
     def attempt(self, batch: Batch, timeout_s: float | None = None) -> Verdict:
         """Send a batch once: one HTTP request. `timeout_s` shortens the configured timeout.
 
