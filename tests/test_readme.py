@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import otel_rum_exporter
-from otel_rum_exporter import DropReason
+from otel_rum_exporter import DropReason, ParkReason, RumConfig
 
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
+RELIABILITY = (TOP / "docs" / "reliability.md").read_text(encoding="utf-8")
 REASON = re.compile(r"\| (item|event|) *\| `([a-z_]+)` \| \S")
 
 
@@ -53,3 +54,46 @@ def test_functions():
     """Every function that the package promises is mentioned."""
     functions = [name for name in otel_rum_exporter.__all__ if name.islower()]
     assert [name for name in functions if name not in README] == []
+
+
+def test_reliability_has_advice_on_each_reason():
+    """Each reason for a drop stands in its table once, and each for a wait at the top."""
+    _, _, rest = RELIABILITY.partition("| Reason | Do this |\n|---|---|\n")
+    named = [name for line in rest.splitlines() for name in re.findall(r"`([a-z_]+)`", line.split("|")[1])]
+    assert sorted(named) == sorted(reason.value for reason in DropReason)
+    assert [reason for reason in ParkReason if f"({reason})" not in RELIABILITY] in ([], [ParkReason.REJECTED])
+
+
+def test_reliability_shows_the_options_as_they_are():
+    """Its bounds name options with their defaults, those with a spool among them."""
+    _, _, rest = RELIABILITY.partition("| What | Option | Default |\n|---|---|---|\n")
+    table, _, _ = rest.partition("\n\n")
+    spooled = RumConfig.load({"spool_dir": "/var/spool/rum"}, {})
+    assert table
+    for line in table.splitlines():
+        _, _, options, defaults, _ = line.split("|")
+        names, values = (re.findall(r"`([a-z0-9_]+)`", cell) for cell in (options, defaults))
+        expected = [str(getattr(RumConfig(), name)) for name in names]
+        if "with a spool" in defaults:
+            expected += [str(getattr(spooled, name)) for name in names]
+        assert values == expected
+    mentioned = set(re.findall(r"`([a-z]+_[a-z_]+)(?:=[^`]*)?`", RELIABILITY))
+    known = (
+        set(RumConfig.__dataclass_fields__)
+        | {reason.value for reason in DropReason}
+        | {"force_flush", "flush_after", "drop_oldest"}
+    )
+    assert mentioned <= known
+
+
+def test_reliability_leads_somewhere():
+    """Its links, and the lines of the log that it explains."""
+    links = re.findall(r"\]\(([^)]+)\)", RELIABILITY)
+    assert links
+    assert [link for link in links if not (TOP / "docs" / link).exists()] == []
+    source = "".join(path.read_text(encoding="utf-8") for path in (TOP / "otel_rum_exporter").rglob("*.py"))
+    for line in ("takes nothing at present", "refuses whatever it is sent", "failed and will be tried again",
+                 "kept as a dead letter", "Events are kept in memory only", "is damaged", "with the domain localhost",
+                 "not delivered before the exporter was shut down"):  # fmt: skip
+        assert line in source
+        assert line in RELIABILITY
