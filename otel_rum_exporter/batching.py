@@ -233,7 +233,9 @@ class Batches:
         buffer = self._buffers[key]
         taken: list[Queued] = []
         room = self._max_bytes
-        while buffer.events and len(taken) < self._max_events and self._may_go(buffer.events[0], now):
+        while buffer.events and len(taken) < self._max_events:
+            if taken and not self._may_go(buffer.events[0], now):
+                break
             room -= buffer.events[0].size
             if room < 0 and taken:
                 break
@@ -284,7 +286,9 @@ class Batches:
         if oldest.epoch <= self._flushed_epoch:
             due_at = oldest.admitted_at
         elif self._is_full(buffer):
-            due_at = buffer.events[min(self._max_events, len(buffer.events)) - 1].admitted_at + self._settle_s
+            last = buffer.events[min(self._max_events, len(buffer.events)) - 1]
+            # what comes from disk may be older than what it comes behind
+            due_at = max(oldest.admitted_at, last.admitted_at) + self._settle_s
         else:
             due_at = oldest.admitted_at + self._linger_s
         buffer.ticket = next(self._tickets)

@@ -122,6 +122,18 @@ def test_a_full_batch_settles():
     assert names(waiting.take(3.0)) == ["a", "b", "c"]
 
 
+def test_older_events_behind_younger_ones():
+    """Events that come from disk may be older than live ones before them: the batch goes when these have settled."""
+    waiting = Batches(3, 10**6, linger_s=5.0, settle_s=2.0)
+    add(waiting, "live", at=10.0)
+    add(waiting, "a", "b", "c", at=5.0)
+    assert waiting.take(11.0) is None
+    assert waiting.due_in(11.0) == 1.0
+    assert names(waiting.take(12.0)) == ["live", "a", "b"]
+    waiting.release(key().session_id)
+    assert names(waiting.take(12.0)) == ["c"]
+
+
 def test_what_has_not_settled_stays():
     """A batch that is due by its oldest event leaves the youngest."""
     waiting = Batches(100, 10**6, linger_s=5.0, settle_s=2.0)
