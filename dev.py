@@ -3,6 +3,10 @@
 
 python3 dev.py demo              the demo
 python3 dev.py test [...]        the tests; arguments are pytest's
+python3 dev.py proofs [--nightly]
+                                 measures what the exporter promises, with real processes, and prints the table:
+                                 line of the contract, what, target, measured, verdict; also as build/proofs.json;
+                                 --nightly: with the long runs (about half an hour)
 python3 dev.py lint              ruff's rules and its formatting
 python3 dev.py types             mypy
 python3 dev.py docs              writes the generated parts of README.md anew
@@ -28,6 +32,7 @@ from typing import NamedTuple
 TOP = Path(__file__).resolve().parent
 PYPROJECT = (TOP / "pyproject.toml").read_text(encoding="utf-8")
 PYTHONS = re.findall(r'"Programming Language :: Python :: (3\.\d+)"', PYPROJECT)
+PROOFS = ("tests/proofs", "tests/lifecycle", "tests/spool", "tests/pipeline")
 MARKS = ("<!-- options:start -->", "<!-- options:end -->")
 
 
@@ -130,6 +135,19 @@ def call(*command: str) -> int:
     return subprocess.call(command, cwd=TOP)
 
 
+def proofs(arguments: list[str]) -> int:
+    """Run the proofs and the tests that the table lists, one at a time since they measure, and print the table."""
+    chosen = [] if "--nightly" in arguments else ["-m", "not nightly"]
+    rest = [each for each in arguments if each != "--nightly"]
+    python = main_venv().program("python")
+    table = TOP / "build" / "proofs.json"
+    with tempfile.TemporaryDirectory() as directory:
+        report = Path(directory) / "report.xml"
+        paths = () if rest else PROOFS
+        code = call(python, "-m", "pytest", "-q", *chosen, f"--junitxml={report}", *paths, *rest)
+        return call(python, "tests/proofs/proof_table.py", str(report), str(table)) or code
+
+
 def lint(arguments: list[str]) -> int:
     """Check ruff's rules and its formatting."""
     ruff = main_venv().program("ruff")
@@ -199,7 +217,8 @@ def run_cell(python: str, age: str) -> int | None:
         return None
     constraints = floors() if age == "oldest" else ()
     say(f"\n== Python {python} with the {age} dependencies {' '.join(constraints)}")
-    return pytest(ready(Venv(TOP / f".venv-{python}-{age}", base, constraints)))
+    venv = ready(Venv(TOP / f".venv-{python}-{age}", base, constraints))
+    return pytest(venv, "--ignore=tests/proofs")  # which measure, once is enough
 
 
 def candidates(python: str) -> Iterator[str]:
@@ -222,6 +241,7 @@ def floors() -> tuple[str, ...]:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "test": test,
+    "proofs": proofs,
     "lint": lint,
     "types": types,
     "docs": docs,

@@ -22,7 +22,7 @@ from otel_rum_exporter.client.put_request import shape_requests
 from otel_rum_exporter.config import RumConfig
 
 _CONNECT_TIMEOUT_S = 3.0
-_LOOK_AGAIN_S = 25.0  # less than the 30 s after which an app monitor that takes nothing is first tried again
+_LOOK_AGAIN_S = 5.0  # making a client takes a tenth of a second, and flushes may ask every second
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 
 
@@ -31,7 +31,7 @@ class Access:
 
     Clients keep the credentials that they found. So when the service refuses them, files that were rotated and
     variables that were set meanwhile are found by a client of a fresh session: at once, and from then on until a success
-    every 25 s at most.
+    every 5 s at most.
     """
 
     def __init__(self, config: RumConfig, clock: Callable[[], float], now: Callable[[], datetime]) -> None:

@@ -60,12 +60,12 @@ class known:  # noqa: N801 - reads as a phrase
 
 
 def test_when_it_is_looked_again(rum):
-    """Once at the first refusal, then at a later one every 25 s at most, and at once again after a success."""
+    """Once at the first refusal, then at a later one every 5 s at most, and at once again after a success."""
     clock = Clock()
     sender = client(rum.endpoint, clock=clock)
     with known(rum, OTHER):
         assert isinstance(settled(sender), Parked)
-        clock.now += 24
+        clock.now += 4
         assert isinstance(sender.attempt(ANY), Parked)
         clock.now += 1
         assert isinstance(settled(sender), Parked)
@@ -76,14 +76,14 @@ def test_when_it_is_looked_again(rum):
 
 
 def test_credentials_that_appear_later(rum, monkeypatch):
-    """A client that found none looks again every 25 s at most, so that the process need not be restarted."""
+    """A client that found none looks again every 5 s at most, so that the process need not be restarted."""
     clock = Clock()
     sender = client(rum.endpoint, clock=clock)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     assert isinstance(sender.attempt(ANY), Parked)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS[0])
     assert isinstance(sender.attempt(ANY), Parked)
-    clock.now += 25
+    clock.now += 5
     assert settled(sender) == Delivered()
 
 
