@@ -20,7 +20,7 @@ SUBSET = st.lists(st.integers(0, 30), max_size=6)
 class Places(RuleBasedStateMachine):
     """The spool beside a model of it: where each row is."""
 
-    leases = Bundle("leases")
+    leases = Bundle("leases")  # of a file that was empty and gone, ids come again: the second use is of nothing
 
     def __init__(self):
         super().__init__()
@@ -65,7 +65,7 @@ class Places(RuleBasedStateMachine):
 
     @rule(lease=consumes(leases), target=leases)
     def split(self, lease):
-        members = self.leased.pop(lease)
+        members = self.leased.pop(lease, [])
         middle = len(members) // 2
         parts = [members[:middle], members[middle:-1]]  # the last one, if any, in none
         new = self.spool.split(lease, [("part", b"half", part) for part in parts])
@@ -77,12 +77,12 @@ class Places(RuleBasedStateMachine):
     @rule(lease=consumes(leases))
     def done(self, lease):
         self.spool.done([lease])
-        self.done_ += len(self.leased.pop(lease))
+        self.done_ += len(self.leased.pop(lease, []))
 
     @rule(lease=consumes(leases))
     def release(self, lease):
         self.spool.release(lease)
-        self.waiting.update({number: self.events[number] for number in self.leased.pop(lease)})
+        self.waiting.update({number: self.events[number] for number in self.leased.pop(lease, [])})
 
     @rule(choice=SUBSET)
     def forget(self, choice):
