@@ -214,7 +214,7 @@ class RumConfig:
     spool_dir: Path | None = option(
         None, directory(), "Directory of the durable queue; without it events wait in memory only."
     )
-    spool_max_bytes: int = option(512 * MIB, whole(MIB), "Size of the durable queue.", unit="bytes")
+    spool_max_bytes: int = option(512 * MIB, whole(MIB), "Size of the durable queue of each process.", unit="bytes")
     max_age: int = option(
         300_000,
         whole(1, LONGEST_MS),

@@ -36,7 +36,7 @@ class DropReason(str, Enum):
 
     # events: accepted, then given up
     QUEUE_FULL = "queue_full"
-    """The memory bound was reached; the oldest event made room."""
+    """The memory bound was reached; the option `overflow` says which event gave way."""
     TOO_LARGE = "too_large"
     """More than 6,144 bytes even with its strings cut."""
     EXPIRED = "expired"

@@ -32,7 +32,7 @@ _NO_DOMAIN = (
 
 
 _LOSSES = {
-    DropReason.QUEUE_FULL: "more waited than queue_events or queue_bytes allow, and the oldest gave way",
+    DropReason.QUEUE_FULL: "more waited than queue_events or queue_bytes allow",
     DropReason.EXPIRED: "they waited for longer than max_age",
     DropReason.DAMAGED: "the spool file in which they waited was damaged",
     DropReason.TOO_LARGE: "they have more than 6,144 bytes, even with their strings cut",
@@ -109,7 +109,8 @@ class Notices(CauseLog):
             self.say(logging.ERROR, "thread", f"A delivering thread failed, another takes its place: {message}")
 
     def _refused(self, rejected: Sequence[Rejection]) -> None:
-        kept = "kept as a dead letter" if rejected[0].queued.stored else "dropped"
+        letters = "kept as a dead letter" if len(rejected) == 1 else "kept as dead letters"
+        kept = letters if rejected[0].queued.stored else "dropped"
         line = f"{_events(len(rejected))} refused and {kept}: {printable(rejected[0].message)}"
         self.say(logging.ERROR, "rejected", line)
 

@@ -12,6 +12,7 @@ from otel_rum_exporter import DropReason, ParkReason, RumConfig
 TOP = Path(__file__).resolve().parent.parent
 README = (TOP / "README.md").read_text(encoding="utf-8")
 RELIABILITY = (TOP / "docs" / "reliability.md").read_text(encoding="utf-8")
+LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]+))?\)")
 REASON = re.compile(r"\| (item|event|) *\| `([a-z_]+)` \| \S")
 
 
@@ -27,6 +28,20 @@ def reasons():
         yield dropped, row[2]
 
 
+def broken_links(page):
+    """The links of a page within the repository that lead to no file, or to none of its headings."""
+    for path, heading in LINK.findall(page.read_text(encoding="utf-8")):
+        target = page.parent / path if path else page
+        if "://" not in path and not (target.exists() and (not heading or heading in headings(target))):
+            yield path, heading
+
+
+def headings(page):
+    """What links call the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_reasons():
     """The table has all reasons and no others, each once for items and once for events at most."""
     rows = list(reasons())
@@ -36,10 +51,8 @@ def test_reasons():
 
 def test_links():
     """Links within the repository lead somewhere."""
-    links = re.findall(r"\]\(([^)]+)\)", README)
-    inner = [link for link in links if "://" not in link]
-    assert {"docs/mapping.md", "examples/notes_app.py"} <= set(inner)
-    assert [link for link in inner if not (TOP / link).exists()] == []
+    assert {"docs/mapping.md", "examples/notes_app.py"} <= {path for path, _ in LINK.findall(README)}
+    assert list(broken_links(TOP / "README.md")) == []
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
@@ -88,9 +101,8 @@ def test_reliability_shows_the_options_as_they_are():
 
 def test_reliability_leads_somewhere():
     """Its links, and the lines of the log that it explains."""
-    links = re.findall(r"\]\(([^)]+)\)", RELIABILITY)
-    assert links
-    assert [link for link in links if not (TOP / "docs" / link).exists()] == []
+    assert LINK.findall(RELIABILITY)
+    assert list(broken_links(TOP / "docs" / "reliability.md")) == []
     source = "".join(path.read_text(encoding="utf-8") for path in (TOP / "otel_rum_exporter").rglob("*.py"))
     for line in ("takes nothing at present", "refuses whatever it is sent", "failed and will be tried again",
                  "kept as a dead letter", "Events are kept in memory only", "is damaged", "with the domain localhost",
