@@ -115,9 +115,9 @@ class Batches:
         return replaced
 
     def due_in(self, now: float, *, is_crowded: bool = False) -> float | None:
-        """Return in how many seconds the next batch is due: 0 for now, None for never."""
-        if is_crowded and any(map(self._is_free, self._buffers)):
-            return 0.0
+        """Return in how many seconds the next batch is due: 0 for now, None for never, or not before something ends."""
+        if is_crowded:
+            return 0.0 if any(map(self._is_free, self._buffers)) else None
         self._drop_void()
         return max(0.0, self._schedule[0][0] - now) if self._schedule else None
 

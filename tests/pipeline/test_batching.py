@@ -376,3 +376,18 @@ def test_a_busy_session_does_not_leak():
         assert waiting.take(0.0) is None
     waiting.release(key().session_id)
     assert len(waiting._schedule) + len(waiting._ages) < 300
+
+
+def test_a_crowd_that_may_not_leave_is_not_due():
+    """While all of a crowd is held, by its app monitor or its session, nobody is told to take it, who would ask on and on."""
+    waiting = batches()
+    add(waiting, "a", "b", "c", "d")
+    waiting.hold(key().monitor.id)
+    assert waiting.take(9.0, is_crowded=True) is None
+    assert waiting.due_in(9.0, is_crowded=True) is None
+    waiting.release_held(key().monitor.id)
+    assert waiting.due_in(9.0, is_crowded=True) == 0.0
+    assert names(waiting.take(9.0, is_crowded=True)) == ["a", "b", "c"]
+    assert waiting.due_in(9.0, is_crowded=True) is None
+    waiting.release(key().session_id)
+    assert names(waiting.take(9.0, is_crowded=True)) == ["d"]
