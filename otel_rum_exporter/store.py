@@ -217,6 +217,8 @@ class Store:
 
     def tend(self) -> None:
         """Look for files whose owners died and for dead letters that were put back; remove those that are too old."""
+        with self._lock:
+            self._is_open = self._own is not None  # what could not be opened is tried again
         spool = self._opened()
         if spool is None or self._directory is None:
             return

@@ -9,6 +9,7 @@ Rows are leased, never deleted and written anew: whatever instant a process is k
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -247,10 +248,11 @@ class Spool:
         self._database.close()
         lock, self._lock = self._lock, None
         if lock and is_empty:
-            # before the lock's own file: whoever takes the lock finds no database
-            remove_files(self.path)
-            lock.remove()
-        elif lock:
+            with contextlib.suppress(OSError):  # what cannot be removed holds nothing
+                # before the lock's own file: whoever takes the lock finds no database
+                remove_files(self.path)
+                lock.remove()
+        if lock:
             lock.release()
 
     def abandon(self) -> None:
@@ -279,8 +281,12 @@ class Spool:
         return spool_rows.add(write, rows)
 
     def _leaves_reserve(self, size: int) -> bool:
+        try:
+            free = shutil.disk_usage(self.path.parent).free
+        except OSError as error:
+            raise SpoolError(str(error)) from error
         # twice: in the write-ahead log and, from the next checkpoint on, in the database
-        return shutil.disk_usage(self.path.parent).free - 2 * size >= self._options.reserve_bytes
+        return free - 2 * size >= self._options.reserve_bytes
 
     def _write_leases(
         self, parts: Sequence[tuple[str, bytes, Sequence[int]]], instead_of: int | None = None

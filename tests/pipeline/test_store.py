@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rum_items import MONITOR_ID, session, span, spans
+from rum_items import MONITOR_ID, key, keyed, session, span, spans
 from rum_processes import run
 from rum_service import event
 
@@ -191,6 +191,31 @@ def test_a_directory_that_cannot_be_used(exporters, rum, spool_dir, caplog):
     assert rum.stats()["events_distinct"] == 30
     (line,) = caplog.messages
     assert line.startswith("RUM exporter: No spool; events are kept in memory only: the spool directory")
+
+
+def test_a_directory_that_can_be_used_later(spool_dir):
+    """Whether there is a spool is not settled at the start: each look after the files tries again to open one."""
+    spool_dir.write_text("not a directory")
+    store = Store(RumConfig.load({"app_monitor_id": MONITOR_ID, "spool_dir": spool_dir}, {}))
+    assert store.keep([keyed(key())]) == [None]
+    spool_dir.unlink()
+    store.tend()
+    (stored,) = store.keep([keyed(key())])
+    assert stored is not None
+    store.close()
+    assert on_disk(spool_dir) == (1, 0)
+
+
+def test_a_directory_that_is_removed_in_use(exporters, rum, spool_dir, caplog):
+    """Events that waited there are delivered from memory, and so are those that come later."""
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export(spans(10, session_id=session(1)))
+    shutil.rmtree(spool_dir)
+    assert each.spans.force_flush(LONG_MS)
+    each.spans.export(spans(10, session_id=session(2)))
+    assert each.spans.force_flush(LONG_MS)
+    assert (each.stats().delivered, rum.stats()["events_distinct"]) == (20, 20)
+    assert not [line for line in caplog.messages if "thread failed" in line]
 
 
 def test_damage_in_use(exporters, rum, spool_dir, caplog):
