@@ -141,6 +141,7 @@ class Pipeline:
 
     def shutdown(self, timeout_s: float) -> None:
         """Deliver what is left until the timeout, drop and count the rest, and admit nothing more."""
+        self._begin_after_unnoticed_fork()
         with self._changed:
             if self._closing:
                 return
