@@ -95,6 +95,11 @@ class Delivery(Struct, eq=False):
         return self.part is not self.whole
 
     @property
+    def is_stored(self) -> bool:
+        """Whether its events are on disk, where they outlive a mistake in the configuration."""
+        return all(each.stored is not None for each in self.queued)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing of it is left to be sent."""
         return not self.rest

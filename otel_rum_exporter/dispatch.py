@@ -189,6 +189,9 @@ class Dispatch:
                 return self._delivered(delivery, destination, now)
             case Rejected(message=message):
                 return self._rejected(delivery, destination, message, now)
+            case Refused(reason=DropReason.NOT_CONFIGURED) if delivery.is_stored:
+                self._park(delivery, destination, ParkReason.NOT_CONFIGURED, now)
+                return Outcome(retried=str(ParkReason.NOT_CONFIGURED), is_parked=True)
             case Refused(reason=reason):
                 return Outcome(dropped=delivery.queued, reason=reason, is_over=True)
             case Parked(reason=reason):

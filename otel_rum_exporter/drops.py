@@ -61,6 +61,8 @@ class ParkReason(str, Enum):
     """No credentials, or the service refused them (401, 403)."""
     NOT_FOUND = "not_found"
     """The service knows no such app monitor (404)."""
+    NOT_CONFIGURED = "not_configured"
+    """There is no region, or a profile that does not exist; what is on disk waits for that, what is not is dropped."""
     REJECTED = "rejected"
     """Every event was refused with the same words (400): the request is at fault, not the events."""
 

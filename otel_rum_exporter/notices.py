@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
-from otel_rum_exporter.client.verdicts import Parked, Rejected, Retry, Verdict
+from otel_rum_exporter.client.verdicts import Parked, Refused, Rejected, Retry, Verdict
 from otel_rum_exporter.delivery import Rejection
 from otel_rum_exporter.dispatch import Outcome
 from otel_rum_exporter.drops import DropReason
@@ -92,6 +92,9 @@ class Notices(CauseLog):
             self._dropped(outcome.reason, message, len(outcome.dropped))
         match verdict:
             case Parked(reason=reason):
+                line = f"The app monitor takes nothing at present ({reason}): {message}. Its events wait"
+                self.say(logging.ERROR, str(reason), line)
+            case Refused(reason=reason) if outcome.is_parked:
                 line = f"The app monitor takes nothing at present ({reason}): {message}. Its events wait"
                 self.say(logging.ERROR, str(reason), line)
             case Rejected() if outcome.is_parked:

@@ -170,6 +170,21 @@ def json_lines(*arguments):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_a_deployment_without_a_region_keeps_the_backlog(exporters, rum, spool_dir, caplog):
+    """What is on disk waits for a configuration that can send it; the log says what is missing."""
+    first = exporters(spool_dir=spool_dir)
+    rum.set_faults(status=503)
+    first.spans.export(spans(6, session_id=session(1)))
+    first.shutdown(300)
+    second = exporters(spool_dir=spool_dir, region=None, endpoint=None)
+    second.spans.export(spans(2, session_id=session(2)))
+    second.spans.force_flush(5000)
+    second.shutdown(300)
+    assert second.stats().events_dropped == {}
+    assert on_disk(spool_dir) == (8, 0)
+    assert [line for line in caplog.messages if "takes nothing at present (not_configured)" in line]
+
+
 def test_without_a_disk_events_wait_in_memory(exporters, rum, spool_dir, caplog):
     """A spool without room costs a line in the log, not the events."""
     reserve = shutil.disk_usage(spool_dir.parent).total + 1

@@ -46,7 +46,7 @@ def goodput(requests, since):
 def test_one_process(run, rum, proof, seconds, ramp_s):
     """It takes what it is configured to, and is hardly ever throttled."""
     rum.set_faults(**QUOTA)
-    output, _ = run(work(0, seconds))
+    output, _ = run(work(0, seconds), patience_s=seconds + 120)
     check(rum, [last_report(output)], answers_get_lost=True)
     requests = rum.requests()
     since = requests[0]["received_at"] + ramp_s
