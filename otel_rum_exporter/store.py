@@ -6,6 +6,7 @@ All methods do I/O, so they are called without the pipeline's lock. Where the di
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -38,6 +39,7 @@ from otel_rum_exporter.stats import CauseLog, printable
 from otel_rum_exporter.stored import body_of, keyed_of, resumed, row_of
 
 _AT_ONCE = 500  # rows that are read into memory together
+_REST_S = 5.0  # after rows could not be read
 _CLOSING = "A spool file could not be closed"
 
 _logger = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Store:
         self._ranges: deque[_Range] = deque()
         self._left: deque[tuple[Spool, Lease]] = deque()
         self._lost = 0
+        self._rests_until = -math.inf
         self._is_open = self._is_closed = False
 
     # events
@@ -112,8 +115,8 @@ class Store:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether there is something that is not in memory."""
-        return bool(self._ranges or self._left or self._lost)
+        """Whether there is something that is not in memory, and may be read."""
+        return bool(self._ranges or self._left or self._lost) and time.monotonic() >= self._rests_until
 
     def load(self) -> Loaded | None:
         """Read the next rows, the oldest first; None if there are none. One thread at a time may."""
@@ -124,6 +127,9 @@ class Store:
         if current is None or lost:
             return Loaded([], 0, lost, is_own=True) if lost else None
         rows = self._read(current)
+        if rows is None:  # it stays where it is, and waits until this may have passed
+            self._rests_until = time.monotonic() + _REST_S
+            return None
         before_ms = int((self._wall() - self._config.max_age_s) * 1000)
         old = [row.id for row in rows if row.admitted_ms < before_ms]
         events = [
@@ -138,12 +144,12 @@ class Store:
         missing = self._pass(current, rows)
         return Loaded(events, len(old), len(unknown) + missing, is_own=current.counted is not None)
 
-    def _read(self, current: _Range) -> list[Row]:
+    def _read(self, current: _Range) -> list[Row] | None:
         try:
             rows = current.spool.load(current.after, _AT_ONCE)
         except SpoolError as error:
             self._failed(current.spool, error, "Events that wait on disk cannot be read")
-            return []
+            return None
         return [row for row in rows if row.id <= current.last]
 
     def _pass(self, current: _Range, rows: Sequence[Row]) -> int:

@@ -216,9 +216,12 @@ class Workers:
         with self.changed:
             delivery = self._ledger.keep(queued, assembled, self._clock())
             self.changed.notify_all()
-        self.tell()
-        if delivery is not None and self._store is not None:
-            self._store.lease(delivery)
+        try:
+            self.tell()
+            if delivery is not None and self._store is not None:
+                self._store.lease(delivery)
+        except Exception as error:  # noqa: BLE001 - the batch that this thread holds goes all the same
+            self._log.fault(error, 0)
         return delivery
 
     def _attempt(self, delivery: Delivery, deadline: float | None) -> None:

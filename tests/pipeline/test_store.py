@@ -14,6 +14,7 @@ from rum_service import event
 from otel_rum_exporter import DropReason, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import Spool, SpoolError
 from otel_rum_exporter.store import Store
 
 LONG_MS = 30_000
@@ -168,6 +169,28 @@ def json_lines(*arguments):
         [*PROGRAM, "spool", *map(str, arguments)], check=True, capture_output=True, text=True, timeout=60
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_rows_that_cannot_be_read_for_a_moment_wait(rum, spool_dir, monkeypatch):
+    """A disk that fails once loses nothing, and is not asked again at once."""
+    options = {"app_monitor_id": MONITOR_ID, "endpoint": rum.endpoint, "region": "us-east-1", "spool_dir": spool_dir}
+    store = Store(RumConfig.load(options, {}))
+    store.leave(store.keep([event("a"), event("b")]))
+    failures = [SpoolError("the disk does not answer")]
+    load = Spool.load
+    monkeypatch.setattr(Spool, "load", lambda *each: load(*each) if not failures else fail(failures.pop()))
+    store.load()  # what a former owner may have left comes first
+    assert not store.has_backlog
+    store._rests_until = 0.0
+    loaded = [found for _ in range(3) if (found := store.load()) is not None]
+    assert [keyed.draft.id for found in loaded for keyed, _ in found.events] == ["a", "b"]
+    assert sum(found.lost for found in loaded) == 0
+    store.close()
+
+
+def fail(error):
+    raise error
 
 
 def test_a_deployment_without_a_region_keeps_the_backlog(exporters, rum, spool_dir, caplog):
