@@ -162,7 +162,8 @@ def test_where_the_service_takes_nothing(exporters, rum, metrics):
     each.spans.export([span(session_id=session(1))])
     assert not each.spans.force_flush(2_000)
     found = metrics.collect()
-    assert by_error(found["rum.exporter.app_monitor.parked"]) == {"not_found": 1, "unauthorized": 0, "rejected": 0}
+    expected = {"not_found": 1, "unauthorized": 0, "not_configured": 0, "rejected": 0}
+    assert by_error(found["rum.exporter.app_monitor.parked"]) == expected
 
 
 # names
