@@ -1,13 +1,10 @@
 """An endpoint in a process of its own, applications that send to it, and the check that nothing got lost."""
 
-import os
-import socket
-
 import pytest
 from lifecycle_conservation import Conservation
 from lifecycle_processes import Applications, environment_for
 
-from otel_rum_exporter.testing import CREDENTIALS, LocalRum
+from otel_rum_exporter.testing import LocalRum
 
 
 @pytest.fixture(scope="session")
@@ -43,30 +40,3 @@ def conserved(rum, reports):
 def applications(rum, reports):
     """Starts applications that send to the endpoint."""
     return Applications(environment_for(rum, reports))
-
-
-@pytest.fixture
-def options(rum, monkeypatch, tmp_path):
-    """Options for exporters of this process; nothing of this machine configures them."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "OTEL_", "BOTO_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS[0])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS[1])
-    return {
-        "app_monitor_id": "11111111-2222-3333-4444-555555555555",
-        "region": "us-east-1",
-        "endpoint": rum.endpoint,
-        "domain": "shop.example",
-        "session_start": "off",
-    }
-
-
-@pytest.fixture
-def refused():
-    """The URL of a port that nobody listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"

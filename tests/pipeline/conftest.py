@@ -1,7 +1,5 @@
 """Endpoints on real sockets, exporters that send to them, and the check that nothing got lost without a count."""
 
-import os
-import socket
 import time
 
 import pytest
@@ -12,13 +10,8 @@ from otel_rum_exporter.testing import CREDENTIALS, LocalRum
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch, tmp_path):
-    """No configuration of this machine: neither AWS's nor OpenTelemetry's."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "OTEL_", "BOTO_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+def _clean_environment(clean_environment):
+    """For all tests here."""
 
 
 @pytest.fixture
@@ -42,14 +35,6 @@ def rum(local_rum, _credentials):
     yield local_rum
     local_rum.clear_faults()
     local_rum.reset()
-
-
-@pytest.fixture
-def refused():
-    """The URL of a port that nobody listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
 class Exporters:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from rum_items import MONITOR_ID, START_NS, session
 
 from otel_rum_exporter import RumConfig
@@ -56,3 +57,17 @@ def settled(sender):
     verdict = sender.attempt(ANY)
     assert (type(verdict), verdict.cause) == (Retry, "credentials"), verdict
     return sender.attempt(ANY)
+
+
+def urls_sent_to(sender):
+    """Where a client would send a request; it does not leave."""
+    sent = []
+
+    def keep(request, **_):
+        sent.append(request.url)
+        raise ConnectionAbortedError
+
+    sender._access.client().meta.events.register("before-send.rum.PutRumEvents", keep)
+    with pytest.raises(ConnectionAbortedError):
+        sender.attempt(ANY)
+    return sent

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from proof_record import PROPERTY, Measured
 
-from otel_rum_exporter.testing import CREDENTIALS, LocalRum
+from otel_rum_exporter.testing import LocalRum
 
 PATIENCE_S = 120  # besides what a process is asked to do: far more than it takes
 APP = Path(__file__).with_name("proof_app.py")
@@ -37,39 +37,12 @@ def rum():
 
 
 @pytest.fixture
-def refused():
-    """The URL of a port that nobody listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-
-
-@pytest.fixture
 def black_hole():
     """The URL of a port where the kernel takes connections and nobody reads them."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         bound.listen(128)
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-
-
-@pytest.fixture
-def options(rum, monkeypatch, tmp_path):
-    """Options for exporters of this process; nothing of this machine configures them."""
-    for name in [name for name in os.environ if name.startswith(("AWS_", "OTEL_", "BOTO_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS[0])
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS[1])
-    return {
-        "app_monitor_id": "11111111-2222-3333-4444-555555555555",
-        "region": "us-east-1",
-        "endpoint": rum.endpoint,
-        "domain": "shop.example",
-        "session_start": "off",
-    }
 
 
 @pytest.fixture

@@ -1,9 +1,5 @@
 """What waits on disk: an outage that memory could not bridge, and a disk that fills up meanwhile."""
 
-import contextlib
-import os
-import shutil
-import subprocess
 import threading
 import time
 from itertools import count
@@ -11,6 +7,7 @@ from itertools import count
 import pytest
 from proof_app import Spans
 from proof_endpoint import arrivals, check, document
+from small_disk import small_disk
 
 from otel_rum_exporter import RumSpanExporter
 
@@ -51,22 +48,6 @@ def test_an_outage_that_the_spool_bridges(options, rum, proof, tmp_path, events)
     )
     assert stats.accepted == stats.delivered == events + len(exported_at)
     assert max(waits) < 60
-
-
-@contextlib.contextmanager
-def small_disk(path, size):
-    """A file system of its own; skips the proof where none can be mounted."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can mount a small disk")
-    path.mkdir()
-    command = [shutil.which("mount"), "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run([shutil.which("umount"), str(path)], check=True)
 
 
 def test_a_disk_that_fills_up(options, rum, proof, tmp_path):

@@ -1,13 +1,8 @@
 """What tests of the spool share: a clock, rows, forked children, a small disk."""
 
-import contextlib
 import os
-import shutil
-import subprocess
 import traceback
 import warnings
-
-import pytest
 
 from otel_rum_exporter.spool.queue import NewRow
 
@@ -66,20 +61,3 @@ def in_child(action):
         finally:
             os._exit(code)
     return os.waitpid(child, 0)[1]
-
-
-@contextlib.contextmanager
-def small_disk(path, size):
-    """A file system of its own; skips the test where none can be mounted."""
-    mount = shutil.which("mount")
-    if mount is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    path.mkdir()
-    command = [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run([shutil.which("umount"), str(path)], check=True)

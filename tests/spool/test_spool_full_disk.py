@@ -5,7 +5,8 @@ import random
 import shutil
 
 import pytest
-from spool_tools import everything, row, rows, small_disk
+from small_disk import small_disk
+from spool_tools import everything, row, rows
 
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import Burial, SpoolError, SpoolFull, SpoolOptions
