@@ -22,6 +22,7 @@ from otel_rum_exporter.session import BatchKey
 
 _BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events at fault must not hold these up
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred
+_CROWDED = 0.5  # of the memory's bound
 _MAX_DESTINATIONS = 256  # of those that are well there is little to remember
 _MAX_BISECTED = 64  # batches; where more wait for their share, they take more of it: memory is bounded, too
 
@@ -76,10 +77,15 @@ class Dispatch:
         return self._sending + waiting < self._config.max_in_flight
 
     @property
+    def fullness(self) -> float:
+        """How much of the memory's bound what waits takes: 1 is all of it."""
+        queue, config = self.batches, self._config
+        return max(queue.count / config.queue_events, queue.size / config.queue_bytes)
+
+    @property
     def is_crowded(self) -> bool:
         """Whether so much waits that it should leave as soon as it can."""
-        queue, config = self.batches, self._config
-        return 2 * queue.count > config.queue_events or 2 * queue.size > config.queue_bytes
+        return self.fullness > _CROWDED
 
     def take(self, now: float) -> Job | None:
         """Return what is due and may leave, for a sender to hold until `settle` or `cancel`."""

@@ -24,9 +24,7 @@ from otel_rum_exporter.session import Keyed, Sessions
 from otel_rum_exporter.stats import Counters, Statistics
 
 _TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE, DropReason.DAMAGED)
-_BACKLOG_S = (
-    4.0  # of requests that may be due when events come from disk, so that live ones never wait long behind them
-)
+_BACKLOG_S = 4.0  # of requests that may be due when events come from disk: live ones never wait long behind them
 
 
 class Loaded(NamedTuple):
@@ -135,25 +133,19 @@ class Ledger:
         batches = self.dispatch.batches
         self._outstanding[self._epoch] += 1
         self._unstored[self._epoch] += stored is None
-        if self.is_full and self._config.overflow != "drop_oldest":
+        if self._config.overflow != "drop_oldest" and self.is_full:
             self._lose([Queued(keyed.key, keyed.draft, now, self._epoch, 0, stored=stored)], DropReason.QUEUE_FULL)
             return
         replaced = batches.add(keyed, now, self._epoch, stored)
         if replaced is not None:
             self._drop([replaced], DropReason.DUPLICATE)
-        while self._is_over_full and (oldest := batches.drop_oldest()) is not None:
+        while self.dispatch.fullness > 1 and (oldest := batches.drop_oldest()) is not None:
             self._lose([oldest], DropReason.QUEUE_FULL)
 
     @property
     def is_full(self) -> bool:
         """Whether the memory's bound is reached."""
-        batches, config = self.dispatch.batches, self._config
-        return batches.count >= config.queue_events or batches.size >= config.queue_bytes
-
-    @property
-    def _is_over_full(self) -> bool:
-        batches, config = self.dispatch.batches, self._config
-        return batches.count > config.queue_events or batches.size > config.queue_bytes
+        return self.dispatch.fullness >= 1
 
     def refuse(self, items: int, reason: DropReason) -> None:
         """Count items that are not even converted."""

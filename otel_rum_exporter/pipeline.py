@@ -271,7 +271,7 @@ def _serves_others(span: SpanItem) -> bool:
 
 
 def _is_of_sending(item: SpanItem | LogItem) -> bool:
-    """Tell whether a log record comes from boto3: on DEBUG it logs the exceptions of sending, which would be sent.
+    """Tell whether a log record is about sending: boto3 logs the exceptions of that on DEBUG, and so does this package.
 
     Batch processors clear a record's context, so that cannot tell its own requests from the application's.
     """

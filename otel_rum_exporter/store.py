@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
 
@@ -41,6 +41,8 @@ from otel_rum_exporter.stored import body_of, keyed_of, resumed, row_of
 _AT_ONCE = 500  # rows that are read into memory together
 _REST_S = 5.0  # after rows could not be read
 _CLOSING = "A spool file could not be closed"
+
+T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
@@ -202,7 +204,7 @@ class Store:
 
     def forget(self, queued: Iterable[Queued]) -> None:
         """Remove events that were delivered, or dropped for a reason."""
-        for spool, rows in _by_spool(each.stored for each in queued):
+        for spool, rows in _by_spool((each.stored, each.stored.id) for each in queued if each.stored):
             self._do(
                 spool,
                 "Delivered events could not be removed; they may be sent again",
@@ -211,12 +213,12 @@ class Store:
 
     def bury(self, rejected: Sequence[Rejection]) -> None:
         """Keep events that the service does not take, for people to look at."""
-        burials: dict[Spool, list[Burial]] = {}
-        for queued, event, message, reason in rejected:
-            if queued.stored is not None:
-                burial = Burial(queued.stored.id, encode(event).encode(), str(reason), message)
-                burials.setdefault(queued.stored.spool, []).append(burial)
-        for spool, some in burials.items():
+        burials = (
+            (queued.stored, Burial(queued.stored.id, encode(event).encode(), str(reason), message))
+            for queued, event, message, reason in rejected
+            if queued.stored
+        )
+        for spool, some in _by_spool(burials):
             self._do(spool, "Events that were refused could not be kept", partial(spool.bury, some))
 
     # files
@@ -347,9 +349,9 @@ class StoreNumbers(NamedTuple):
     dead_letters: int = 0
 
 
-def _by_spool(stored: Iterable[Stored | None]) -> Iterator[tuple[Spool, list[int]]]:
-    rows: dict[Spool, list[int]] = {}
-    for each in stored:
-        if each is not None:
-            rows.setdefault(each.spool, []).append(each.id)
-    yield from rows.items()
+def _by_spool(kept: Iterable[tuple[Stored, T]]) -> Iterator[tuple[Spool, list[T]]]:
+    """Yield what belongs to each file."""
+    of_each: dict[Spool, list[T]] = {}
+    for stored, each in kept:
+        of_each.setdefault(stored.spool, []).append(each)
+    yield from of_each.items()
