@@ -1,8 +1,8 @@
 """The durable queue: events wait on disk until they are delivered, and what the service refuses is kept for people.
 
-    append --> waiting --lease--> leased --done--> gone
+    append --> waiting --lease--> leased      both: --forget--> gone, --bury--> dead letter --requeue--> waiting
                   ^                 |
-                  +-----release-----+      both: --forget, bury--> gone, dead letter; dead letters: --requeue--> waiting
+                  +-----release-----+
 
 Rows are leased, never deleted and written anew: whatever instant a process is killed at, each of them is there once.
 """
@@ -46,7 +46,6 @@ __all__ = [
 ]
 
 _AT_ONCE = 500  # rows in a transaction that deletes many, so that it needs little of the disk
-_LEASE_OVERHEAD_BYTES = 64
 _COLUMNS = ", ".join(f"events.{name}" for name in spool_rows.COLUMNS.split(", "))
 _LOAD = (
     f"SELECT {_COLUMNS} FROM events WHERE id > ?"  # noqa: S608 - our own columns
@@ -162,7 +161,7 @@ class Spool:
             return [spool_rows.row_of(values) for values in connection.execute(_LOAD, (after, limit))]
 
     def forget(self, rows: Sequence[int]) -> None:
-        """Take out rows that are dropped for a reason."""
+        """Take out rows that were delivered, or dropped for a reason; their leases lose them, and end with the last."""
         with self._database.writing() as write:
             spool_rows.remove(write, rows)
 
@@ -188,8 +187,11 @@ class Spool:
 
         Where there is no room for the body it is not kept, and the lease ends with its owner.
         """
-        (lease,) = self._write_leases([(batch_id, body, rows)])
-        return lease
+        keeps_body = self._leaves_reserve(len(body))
+        try:
+            return self._add_lease(batch_id, body if keeps_body else None, rows)
+        except SpoolFull:
+            return self._add_lease(batch_id, None, rows)
 
     def leases(self, after: int = 0, limit: int = -1) -> list[Lease]:
         """Return the leases that previous owners left, with an id over `after`, in order; -1 is no limit."""
@@ -197,17 +199,6 @@ class Spool:
         with self._database.writing() as read:  # a transaction, so that bodies and rows belong together
             found = read.all(query, after, self._first_own_lease, limit)
             return [_lease_of(read, *values) for values in found]
-
-    def split(self, lease: int, parts: Sequence[tuple[str, bytes, Sequence[int]]]) -> list[int]:
-        """Put several leases in one's place: batch id, body and rows of each. Rows that are in none wait again."""
-        return self._write_leases(parts, instead_of=lease)
-
-    def done(self, leases: Sequence[int]) -> None:
-        """Take out leases whose requests were delivered, with their rows."""
-        with self._database.writing() as write:
-            for lease in leases:
-                spool_rows.remove(write, spool_rows.members_of(write, lease))
-                spool_rows.end_lease(write, lease)
 
     def release(self, lease: int) -> None:
         """End a lease; its rows wait again."""
@@ -288,22 +279,9 @@ class Spool:
         # twice: in the write-ahead log and, from the next checkpoint on, in the database
         return free - 2 * size >= self._options.reserve_bytes
 
-    def _write_leases(
-        self, parts: Sequence[tuple[str, bytes, Sequence[int]]], instead_of: int | None = None
-    ) -> list[int]:
-        keeps_bodies = self._leaves_reserve(sum(len(body) for _, body, _ in parts))
-        try:
-            return self._try_to_write_leases(parts, instead_of, keeps_bodies=keeps_bodies)
-        except SpoolFull:
-            return self._try_to_write_leases(parts, instead_of, keeps_bodies=False)
-
-    def _try_to_write_leases(
-        self, parts: Sequence[tuple[str, bytes, Sequence[int]]], instead_of: int | None, *, keeps_bodies: bool
-    ) -> list[int]:
+    def _add_lease(self, batch_id: str, body: bytes | None, rows: Sequence[int]) -> int:
         with self._database.writing() as write:
-            if instead_of is not None:
-                spool_rows.end_lease(write, instead_of)
-            return [_add_lease(write, id_, body if keeps_bodies else None, rows) for id_, body, rows in parts]
+            return spool_rows.add_lease(write, batch_id, body, rows)
 
     def _dissolve_useless_leases(self) -> None:
         with self._database.writing() as write:
@@ -329,19 +307,6 @@ class Spool:
                 return not read.events and not read.dead_letters
         except (SpoolError, SpoolFull):
             return False
-
-
-def _add_lease(write: Transaction, batch_id: str, body: bytes | None, rows: Sequence[int]) -> int:
-    size = _LEASE_OVERHEAD_BYTES + len(body or b"")
-    lease = write.run(
-        "INSERT INTO leases (batch_id, size, seal, body) VALUES (?, ?, ?, ?)", batch_id, size, seal(body or b""), body
-    )
-    # not of rows that are gone meanwhile
-    write.run_many(
-        "INSERT INTO members (event_id, lease) SELECT id, ? FROM events WHERE id = ?", [(lease, row) for row in rows]
-    )
-    write.size_bytes += size
-    return lease
 
 
 def _lease_of(read: Transaction, lease: int, batch_id: str, body: bytes, written: int) -> Lease:

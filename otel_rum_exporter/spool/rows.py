@@ -1,4 +1,4 @@
-"""The events of a spool as rows: added, read, and taken out with all that refers to them."""
+"""The events of a spool as rows: added, read, leased, and taken out with all that refers to them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ COLUMNS = "id, session, key, event, admitted_ms, seal"
 """What `row_of` takes."""
 
 _OVERHEAD_BYTES = 64  # of a row and its entry in the index
+_LEASE_OVERHEAD_BYTES = 64
 
 
 class NewRow(NamedTuple):
@@ -86,9 +87,17 @@ def remove(write: Transaction, ids: Iterable[int]) -> int:
     return removed
 
 
-def members_of(write: Transaction, lease: int) -> list[int]:
-    """Return the ids of a lease's rows, in order."""
-    return [each for (each,) in write.all("SELECT event_id FROM members WHERE lease = ? ORDER BY event_id", lease)]
+def add_lease(write: Transaction, batch_id: str, body: bytes | None, rows: Iterable[int]) -> int:
+    """Bind rows to a request, those that are not gone meanwhile. Returns the lease."""
+    size = _LEASE_OVERHEAD_BYTES + len(body or b"")
+    lease = write.run(
+        "INSERT INTO leases (batch_id, size, seal, body) VALUES (?, ?, ?, ?)", batch_id, size, seal(body or b""), body
+    )
+    write.run_many(
+        "INSERT INTO members (event_id, lease) SELECT id, ? FROM events WHERE id = ?", [(lease, row) for row in rows]
+    )
+    write.size_bytes += size
+    return lease
 
 
 def end_lease(write: Transaction, lease: int) -> None:

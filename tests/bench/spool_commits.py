@@ -30,7 +30,9 @@ def together(spool, threads):
 
 def drain(spool):
     while found := spool.load(0, 100):
-        spool.done([spool.lease("batch", bytes(50_000), [each.id for each in found])])
+        numbers = [each.id for each in found]
+        spool.lease("batch", bytes(50_000), numbers)
+        spool.forget(numbers)
 
 
 def timed(title, events, action, *arguments):

@@ -62,15 +62,14 @@ def test_numbers_are_those_of_the_file(directory):
     """Counted along with each change, they are what counting anew on opening gives."""
     spool = directory.open_own()
     numbers = spool.append(rows(30, 10, 20, 40))
-    lease = spool.lease("batch", b"body", numbers[:2])
+    spool.lease("batch", b"body", numbers[:2])
     spool.bury(buried(numbers[1]))
     assert (spool.events, spool.oldest_ms, spool.dead_letters) == (3, 20, 1)
     size = spool.size_bytes
     spool.close()
     again = directory.open_own()
     assert (again.events, again.oldest_ms, again.dead_letters, again.size_bytes) == (3, 20, 1, size)
-    again.done([lease])
-    again.forget(numbers[2:])
+    again.forget([numbers[0], *numbers[2:]])
     assert (again.events, again.oldest_ms, again.size_bytes) == (0, None, 0)
     again.purge(None)
     again.close()
@@ -111,13 +110,14 @@ def test_a_row_is_leased_once(spool):
     assert ids(spool) == numbers[1:]
 
 
-def test_done_takes_leases_and_their_rows(spool):
+def test_leases_end_with_their_last_rows(spool):
     numbers = spool.append(rows(*range(4)))
-    leases = [spool.lease("batch", b"body", numbers[start : start + 2]) for start in (0, 2)]
-    spool.done(leases[:1])
-    spool.done(leases[:1])  # twice is once
+    for some in (numbers[:2], numbers[2:]):
+        spool.lease("batch", b"body", some)
+    spool.forget(numbers[:2])
+    spool.forget(numbers[:2])  # twice is once
     assert (spool.events, ids(spool)) == (2, [])
-    spool.done([*leases, 4711])
+    spool.forget([*numbers, 4711])
     assert (spool.events, spool.size_bytes) == (0, 0)
 
 
@@ -132,24 +132,8 @@ def test_leases_are_found_by_the_next_owner(directory):
     second.lease("its own", b"", numbers[3:])
     assert second.leases() == [Lease(lease, "batch", b"\0body", tuple(numbers[:3]), 10)]
     assert second.leases(after=lease) == []
-    second.done([lease])
+    second.forget(numbers[:3])
     assert (second.leases(), second.events) == ([], 1)
-    second.close()
-
-
-def test_a_batch_is_bisected(directory):
-    """Its halves take its place; what is in none of them waits again."""
-    first = directory.open_own()
-    numbers = first.append(rows(1, 2, 3))
-    lease = first.lease("whole", b"whole", numbers)
-    left, right = first.split(lease, [("left", b"l", numbers[:1]), ("right", b"r", numbers[1:2])])
-    assert ids(first) == numbers[2:]
-    first.close()
-    second = directory.open_own()
-    assert [(each.id, each.batch_id, each.rows) for each in second.leases()] == [
-        (left, "left", (numbers[0],)),
-        (right, "right", (numbers[1],)),
-    ]
     second.close()
 
 
@@ -279,7 +263,8 @@ def test_the_disk_reserve_holds(tmp_path):
     with pytest.raises(SpoolFull, match="bytes free"):
         second.append(rows(4))
     second.lease("batch", b"body", numbers[:1])
-    second.done([second.lease("batch", b"body", numbers[1:2])])
+    second.lease("batch", b"body", numbers[1:2])
+    second.forget(numbers[1:2])
     second.close()
     third = SpoolDirectory(path, SpoolOptions(reserve_bytes=2**60)).open_own()
     assert (third.leases(), ids(third)) == ([], [numbers[0], numbers[2]])
@@ -332,6 +317,6 @@ def test_a_closed_spool_says_so(directory):
     spool = directory.open_own()
     spool.close()
     spool.close()
-    for use in (lambda: spool.append(rows(1)), lambda: spool.load(0, 1), spool.last_id, lambda: spool.done([1])):
+    for use in (lambda: spool.append(rows(1)), lambda: spool.load(0, 1), spool.last_id, lambda: spool.forget([1])):
         with pytest.raises(SpoolError, match="closed"):
             use()

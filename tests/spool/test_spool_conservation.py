@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from spool_tools import Clock, all_letters, everything, row
 
 from otel_rum_exporter.spool.files import SpoolDirectory
@@ -30,7 +30,7 @@ class Places(RuleBasedStateMachine):
         self.spool = self.directory.open_own()
         self.waiting, self.leased, self.letters = {}, {}, {}  # row id: event; lease: row ids; letter id: event
         self.events, self.admitted = {}, {}
-        self.appended = self.requeued = self.done_ = self.forgotten = self.buried = self.expired = self.purged = 0
+        self.appended = self.requeued = self.forgotten = self.buried = self.expired = self.purged = 0
 
     def some(self, choice, pool):
         """A few of what there is, and now and then something that there is not."""
@@ -63,21 +63,12 @@ class Places(RuleBasedStateMachine):
         self.leased[lease] = [number for number in numbers if self.waiting.pop(number, None) is not None]
         return lease
 
-    @rule(lease=consumes(leases), target=leases)
-    def split(self, lease):
-        members = self.leased.pop(lease, [])
-        middle = len(members) // 2
-        parts = [members[:middle], members[middle:-1]]  # the last one, if any, in none
-        new = self.spool.split(lease, [("part", b"half", part) for part in parts])
-        self.leased.update(zip(new, parts, strict=True))
-        left_out = members[max(middle, len(members) - 1) :]
-        self.waiting.update({number: self.events[number] for number in left_out})
-        return multiple(*new)
-
     @rule(lease=consumes(leases))
-    def done(self, lease):
-        self.spool.done([lease])
-        self.done_ += len(self.leased.pop(lease, []))
+    def deliver(self, lease):
+        members = self.leased.get(lease, [])
+        self.spool.forget(members)
+        self.forgotten += len(members)
+        self.leased[lease] = []
 
     @rule(lease=consumes(leases))
     def release(self, lease):
@@ -143,7 +134,7 @@ class Places(RuleBasedStateMachine):
         assert {each.id: each.event for each in everything(self.spool)} == self.waiting
         assert {letter.id: letter.row.event for letter in all_letters(self.spool)} == self.letters
         rows = self.all_rows()
-        gone = self.done_ + self.forgotten + self.buried + self.expired
+        gone = self.forgotten + self.buried + self.expired
         assert self.appended + self.requeued == gone + len(rows)
         assert self.buried == self.requeued + self.purged + len(self.letters)
 

@@ -25,10 +25,9 @@ while True:
     print("kept", *(event.decode() for event in events), flush=True)
     number += 10
     lease = spool.lease("batch", b"body" * 500, ids[:6])
-    halves = spool.split(lease, [("left", b"l", ids[:3]), ("right", b"r", ids[3:6])])
     print("going", *(event.decode() for event in events[:3]), flush=True)
-    spool.done(halves[:1])
-    spool.release(halves[1])
+    spool.forget(ids[:3])
+    spool.release(lease)
     spool.bury([Burial(ids[7], b"{}", "rejected", "no")])
     print("going", events[8].decode(), flush=True)
     spool.forget([ids[8]])
