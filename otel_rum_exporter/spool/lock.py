@@ -1,7 +1,8 @@
 """Whose a spool file is: who holds the lock on its companion file. The system lets go of it when the process ends.
 
-POSIX: `flock`, which belongs to the open file and so to all processes that inherited it: a forked child has to close its
-descriptor. Windows: `msvcrt.locking`, which belongs to the process. Neither can be relied on across a network.
+POSIX: `flock`, which belongs to the open file and so to all processes that inherited it: a forked child closes whatever
+descriptors it finds here. Windows: `msvcrt.locking`, which belongs to the process. Neither can be relied on across a
+network.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from pathlib import Path
 
 if sys.platform == "win32":
@@ -17,13 +19,22 @@ else:
     import fcntl
 
 
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
+
 class FileLock:
     """A lock that is held, with the id of the process that holds it in its file."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        """Take over an open and locked file. `take` makes these."""
+    def __init__(self, path: Path, flags: int) -> None:
+        """Open the file. `take` locks it.
+
+        Raises:
+            OSError: It cannot be opened; so it is for a symbolic link.
+        """
         self._path = path
-        self._descriptor: int | None = descriptor
+        with _inheritance:
+            self.descriptor = os.open(path, flags | _NO_LINK, 0o600)
+            _open.add(self)
 
     @classmethod
     def take(cls, path: Path) -> FileLock | None:
@@ -32,20 +43,31 @@ class FileLock:
         Raises:
             OSError: The file cannot be opened; so it is for a symbolic link.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        if not (_try_lock(descriptor) and _is_at(path, descriptor)):
-            os.close(descriptor)
+        close_inherited()
+        lock = cls(path, os.O_RDWR | os.O_CREAT)
+        if not (_try_lock(lock.descriptor) and lock.is_in_place):
+            lock.release()
             return None
         with contextlib.suppress(OSError):  # a full disk has no room for the number, and the lock holds without it
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, b"%d\n" % os.getpid())
-        return cls(path, descriptor)
+            os.ftruncate(lock.descriptor, 0)
+            os.write(lock.descriptor, b"%d\n" % os.getpid())
+        return lock
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether this is the file of that name, and not one that was removed meanwhile."""
+        try:
+            return os.path.samestat(self._path.lstat(), os.fstat(self.descriptor))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
-        """Let go, for others to take it. In a forked child: close the descriptor, which the parent's lock survives."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
+        """Let go, for others to take it. In a forked child, which holds nothing of it: do nothing."""
+        close_inherited()
+        with _inheritance:
+            if self in _open:
+                _open.remove(self)
+                os.close(self.descriptor)
 
     def remove(self) -> None:
         """Remove the file and let go.
@@ -63,17 +85,48 @@ class FileLock:
 def holder(path: Path) -> int | None:
     """Return the id of the process that holds a lock; None if nobody does."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        lock = FileLock(path, os.O_RDONLY)
     except OSError:
         return None
     try:
-        if _try_lock(descriptor, shared=True):
+        if _try_lock(lock.descriptor, shared=True):
             return None
-        return int(os.pread(descriptor, 20, 0)) if sys.platform != "win32" else 0
+        return int(os.pread(lock.descriptor, 20, 0)) if sys.platform != "win32" else 0
     except ValueError:  # it has only just taken it
         return 0
     finally:
-        os.close(descriptor)
+        lock.release()
+
+
+# forks
+
+# held by forks, and while what they hand down changes; by one thread twice where a signal's handler forks
+_inheritance = threading.RLock()
+_open: set[FileLock] = set()
+_pid = os.getpid()
+
+
+def close_inherited() -> None:
+    """Close in a forked child what it inherited, which the parent's locks survive."""
+    global _inheritance, _pid
+    if _pid == os.getpid():
+        return
+    _inheritance, _pid = threading.RLock(), os.getpid()  # a thread that is not here may hold the parent's
+    for lock in _open:
+        os.close(lock.descriptor)
+    _open.clear()
+
+
+def _begin_fork() -> None:
+    _inheritance.acquire()
+
+
+def _end_fork() -> None:
+    _inheritance.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_begin_fork, after_in_parent=_end_fork, after_in_child=close_inherited)
 
 
 def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
@@ -87,11 +140,3 @@ def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
     except OSError:
         return False
     return True
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether this is the file of that name, and not one that was removed meanwhile."""
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

@@ -5,14 +5,16 @@ import stat
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 from spool_tools import everything, in_child, rows
 
 from otel_rum_exporter.spool.files import SpoolDirectory
-from otel_rum_exporter.spool.lock import FileLock
+from otel_rum_exporter.spool.lock import FileLock, holder
 from otel_rum_exporter.spool.queue import Spool, SpoolError, SpoolOptions
 
+fcntl = sys.modules.get("fcntl")
 posix = pytest.mark.skipif(os.name == "nt", reason="modes, links and forks are POSIX's")
 
 
@@ -317,6 +319,88 @@ def test_a_child_that_abandons_it_lets_the_parents_file_be_adopted(directory, le
     after.close()
     for end in (*abandoned, *closed):
         os.close(end)
+
+
+class OtherThread:
+    """Forks a child that lives on, as another thread of the process may at any moment."""
+
+    def __init__(self):
+        self._begun, self._end = os.pipe(), os.pipe()
+        self._thread = threading.Thread(target=self._fork)
+        self._child = 0
+
+    def fork(self, wait_s=None):
+        """Fork, once; wait until the child has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
+        self._thread.join(wait_s)
+
+    def _fork(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside other threads
+            self._child = os.fork()
+        if not self._child:
+            os.close(self._end[1])
+            os.write(self._begun[1], b"x")
+            os.read(self._end[0], 1)
+            os._exit(0)
+        os.read(self._begun[0], 1)
+
+    def end(self):
+        """Let the child end."""
+        self._thread.join()
+        for each in (*self._begun, *self._end):
+            os.close(each)
+        assert os.waitpid(self._child, 0)[1] == 0
+
+
+@posix
+@pytest.mark.parametrize("look", [FileLock.take, holder], ids=["take", "holder"])
+@pytest.mark.parametrize(
+    "moment",
+    [(os, "open", False), (fcntl, "flock", True), (fcntl, "flock", False)],
+    ids=["opened", "before flock", "after flock"],
+)
+def test_a_child_inherits_no_lock(directory, monkeypatch, look, moment):
+    """Whenever another thread forks while a lock is taken: when it is let go, it is free, though the child lives."""
+    path = directory.path / "x.lock"
+    FileLock.take(path).release()
+    module, name, is_before = moment
+    other, real = OtherThread(), getattr(module, name)
+
+    def fork_beside(*args):
+        if is_before:
+            other.fork()
+        done = real(*args)
+        other.fork(0.2 if module is os else None)  # which waits until the descriptor is known
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, fork_beside)
+        lock = look(path)
+    if lock is not None:
+        lock.release()
+    other.fork()
+    again = FileLock.take(path)
+    other.end()
+    assert again is not None
+    again.remove()
+
+
+@posix
+def test_a_lock_of_the_parent_is_none_of_the_childs(directory):
+    """Its number may be another file's in the child, which releasing it must not close."""
+    lock = FileLock.take(directory.path / "x.lock")
+
+    def work():
+        reused = os.open(directory.path / "y", os.O_CREAT | os.O_RDWR)
+        assert reused == lock.descriptor
+        lock.release()
+        os.fstat(reused)
+
+    assert in_child(work) == 0
+    assert FileLock.take(directory.path / "x.lock") is None
+    lock.remove()
 
 
 FORKED_END = """
