@@ -60,10 +60,6 @@ class _Forward:
         self._latest = max(self._latest, now + self._ahead)
         return self._latest
 
-    def reading(self, time: float) -> float:
-        """Return what the clock shows at a time."""
-        return time - self._ahead
-
 
 class Bucket:
     """A token bucket: a request takes a token, and `rate` new ones come each second, until there are `burst`.
@@ -216,7 +212,7 @@ class Pacer:
         self._forward = _Forward()
         self._is_new = True  # until the first throttled request
         self._is_short = False  # of tokens, so that more of them would be used
-        self._lost_at = self._pause_until = -math.inf
+        self._lost_at = -math.inf
 
     @property
     def rate(self) -> float:
@@ -227,11 +223,6 @@ class Pacer:
     def circuit(self) -> CircuitState:
         """Closed while the endpoint answers, open while it does not, probing while a request finds out."""
         return self._circuit.state
-
-    @property
-    def pause_until(self) -> float:
-        """Until when the service wants no request; a time that is past, or minus infinity, when it does not mind."""
-        return self._forward.reading(self._pause_until)
 
     def wait_s(self, now: float) -> float:
         """Return in how many seconds a request may leave: 0 for now, infinity for not before an outcome."""
@@ -285,5 +276,4 @@ class Pacer:
     def _pause(self, time: float, pause_s: float) -> None:
         pause_s = min(_MAX_PAUSE_S, pause_s)
         if pause_s > 0.0:
-            self._pause_until = max(self._pause_until, time + pause_s)
             self._bucket.rest(time, pause_s)

@@ -230,7 +230,6 @@ def test_a_throttled_sender_pauses(after_s, pause_s):
     pacing.take(NOW)
     pacing.throttled(NOW, after_s)
     assert pacing.wait_s(NOW) == pause_s
-    assert pacing.pause_until == NOW + pause_s
     assert taken(pacing, NOW + pause_s - 0.001) == 0
     assert taken(pacing, NOW + pause_s) == 1
 
@@ -258,13 +257,12 @@ def test_the_longest_pause_counts():
 
 
 def test_a_pause_survives_a_clock_that_is_set_back():
-    """It takes as long as it would have, and its end is told in the clock's new time."""
+    """It takes as long as it would have."""
     pacing = pacer()
     pacing.take(NOW)
     pacing.throttled(NOW, 10.0)
     assert pacing.wait_s(NOW + 4.0) == 6.0
     assert pacing.wait_s(NOW - 500.0) == 6.0
-    assert pacing.pause_until == NOW - 494.0
     assert pacing.wait_s(NOW - 494.0) == 0.0
 
 
@@ -274,7 +272,7 @@ def test_a_pause_asked_for_at_a_time_that_was_read_early():
     pacing.take(NOW)
     pacing.wait_s(NOW + 0.5)
     pacing.throttled(NOW + 0.1, None)
-    assert pacing.pause_until == NOW + 1.5
+    assert pacing.wait_s(NOW + 0.5) == 1.0
 
 
 # the circuit
