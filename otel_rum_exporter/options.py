@@ -5,10 +5,11 @@ from those fields here.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from otel_rum_exporter.option_kinds import Kind
 
@@ -22,8 +23,7 @@ Environ = Mapping[str, str]
 Elsewhere = Callable[[Environ], Iterator[tuple[str, str | None]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing that is wrong with a configuration.
 
     Attributes:
@@ -55,8 +55,7 @@ class ConfigError(ValueError):
         return "\n  ".join(("The RUM exporter's configuration is not usable:", *map(str, self.problems)))
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Struct, frozen=True):
     """One option; `option` makes it, and says what each member is."""
 
     default: Any
@@ -114,8 +113,7 @@ def variable_of(name: str, facts: Option) -> str | None:
 # --- reading
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What was found.
 
     Attributes:
@@ -149,6 +147,8 @@ def refused(name: str, facts: Option, variable: str | None, value: Any, accepts:
 
 
 def _unknown(name: str, options: Iterable[str]) -> Problem:
+    import difflib  # noqa: PLC0415 - for those who misspell
+
     # the value stays out: under a misspelt name it may be a secret
     close = difflib.get_close_matches(name, options, n=1)
     return Problem(name, None, f"no such option, did you mean {close[0]}?" if close else "no such option")

@@ -10,6 +10,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from opentelemetry.metrics import MeterProvider
@@ -27,8 +28,10 @@ from otel_rum_exporter.metrics import PipelineMetrics, metrics_of
 from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.session import Keyed
 from otel_rum_exporter.stats import Statistics
-from otel_rum_exporter.store import Store
 from otel_rum_exporter.workers import Workers
+
+if TYPE_CHECKING:
+    from otel_rum_exporter.store import Store
 
 _SENDING_LOGGERS = ("boto3.", "botocore.", "urllib3.", "otel_rum_exporter.")
 
@@ -75,7 +78,7 @@ class Pipeline:
         self._pid = os.getpid()
         self._ledger = Ledger(self._config)
         self._client = RumClient(self._config)
-        self._store = Store(self._config) if self._config.spool_dir is not None else None
+        self._store = _store(self._config) if self._config.spool_dir is not None else None
         self._workers = Workers(self._config, self._ledger, self._client, self._store, log=self._log, clock=self._clock)
         self._workers.metrics = self._metrics
         self._changed = self._workers.changed
@@ -264,6 +267,13 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001 - an item's fault must not be the application's
             self._log.unconvertible(error)
             return DropReason.UNCONVERTIBLE
+
+
+def _store(config: RumConfig) -> Store:
+    """Return the spool. SQLite and what goes with it are a quarter of what is imported, so only who has one does."""
+    from otel_rum_exporter.store import Store  # noqa: PLC0415 - see above
+
+    return Store(config)
 
 
 def _serves_others(span: SpanItem) -> bool:

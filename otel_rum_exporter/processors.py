@@ -14,9 +14,8 @@ import weakref
 from typing import Any
 
 import msgspec
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from otel_rum_exporter import exporters
@@ -168,10 +167,19 @@ def join_browser_sessions(tracer_provider: Any = None, **options: Any) -> bool:
         if provider not in _joined:
             _joined.add(provider)
             provider.add_span_processor(RumSessionSpanProcessor(config))
-        present = propagate.get_global_textmap()
-        if not was_examined(present.extract({}, Context())):
-            propagate.set_global_textmap(CompositePropagator([present, RumSessionPropagator(config)]))
+        _propagate(config)
     return True
+
+
+def _propagate(config: RumConfig) -> None:
+    """Add a propagator to the global ones, if there is none of this package yet."""
+    # importing this looks for all propagators that are installed, which nobody else needs
+    from opentelemetry import propagate  # noqa: PLC0415
+    from opentelemetry.propagators.composite import CompositePropagator  # noqa: PLC0415
+
+    present = propagate.get_global_textmap()
+    if not was_examined(present.extract({}, Context())):
+        propagate.set_global_textmap(CompositePropagator([present, RumSessionPropagator(config)]))
 
 
 def join_when_exporting() -> None:

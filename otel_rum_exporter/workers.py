@@ -10,6 +10,7 @@ import enum
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 
@@ -24,7 +25,9 @@ from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.metrics import PipelineMetrics
 from otel_rum_exporter.notices import Notices
-from otel_rum_exporter.store import Store
+
+if TYPE_CHECKING:  # without a spool nothing needs SQLite
+    from otel_rum_exporter.store import Store
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
 _TEND_S = 20.0  # between looks for files that others left
