@@ -22,11 +22,17 @@ from typing import Any, NamedTuple
 
 SCHEMA_VERSION = 1
 
-_BUSY_TIMEOUT_S = 5.0
+OWNER_WAIT_S = 0.1
+"""For how long an owner waits for another process that writes to its file: an export may be waiting for the owner."""
+BESIDE_WAIT_S = 5.0
+"""For how long somebody else waits for the owner."""
+
+_IMPATIENT_S = 0.01  # instead of an owner's, since it last waited in vain
 _CHECKPOINT_PAGES = 1000
 _WAL_BYTES = 8 * 1024 * 1024  # to which a write-ahead log is cut that a long transaction made longer
 _CHECKED_BYTES = 64 * 1024 * 1024  # up to which checking a whole file takes no time that a start would notice
 _SCARCE_BYTES = 16 * 1024 * 1024  # of free disk, where the log must not grow any more
+_FOREVER = -1.0  # as locks take it
 _PARAMETERS = 500  # of one statement; SQLite's limit was 999 for long
 
 # size stands in the indices by age, so that counting needs none of the pages that hold events;
@@ -50,6 +56,7 @@ PRAGMA user_version = {SCHEMA_VERSION}
 """
 
 _FULL = ("database or disk is full", "no space left")
+_BUSY = "is locked"
 _CORRUPT = ("malformed", "not a database", "no such table", "no such column", "no such index", "corrupt")
 
 
@@ -59,6 +66,14 @@ class SpoolError(Exception):
 
 class SpoolCorruptError(SpoolError):
     """The file is damaged. Opening it again quarantines it and saves what can be read."""
+
+
+class SpoolBusyError(SpoolError):
+    """Another process, or another thread, holds the file for longer than it is waited for."""
+
+
+class SpoolMovedError(SpoolError):
+    """The file was removed or replaced while it was open: what is written to it, nobody will find."""
 
 
 class SpoolFull(Exception):  # noqa: N818 - it is no fault, like queue.Full
@@ -134,24 +149,32 @@ class Transaction:
 class Database:
     """One connection to a file, and its numbers.
 
-    Errors: raises `SpoolFull` for a full disk, `SpoolCorruptError` for damage and `SpoolError` for everything else that
-            SQLite reports, for use in another process, and after `close`.
+    Errors: raises `SpoolFull` for a full disk, `SpoolCorruptError` for damage, `SpoolBusyError` for a file that others
+            hold, `SpoolMovedError` for writing to one that is gone, and `SpoolError` for everything else that SQLite
+            reports, for use in another process, and after `close`.
     """
 
-    def __init__(self, path: Path, *, fsync: bool) -> None:
-        """Open or create the file. `fsync`: whether commits survive a power loss."""
+    def __init__(self, path: Path, *, fsync: bool, wait_s: float) -> None:
+        """Open or create the file.
+
+        Args:
+            path: The file.
+            fsync: Whether commits survive a power loss.
+            wait_s: For how long another process may hold the file; less, while it was waited for in vain before.
+        """
         self.path = path
+        self._fsync = fsync
+        self._wait_s = wait_s
+        self._is_impatient = False
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._version: int | None = None  # of the data that the numbers are of; None where nobody knows
         with self._translated():
-            size = path.stat().st_size
-            self._connection = connection = sqlite3.connect(
-                path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
+            self._identity, size = _identity(path), path.stat().st_size
+            self._connection = connection = self._connect(path)
             try:
-                self._set_up(connection, fsync=fsync)
+                self._set_up(connection)
                 if size <= _CHECKED_BYTES:
                     _check(connection)
                 self._numbers_now(connection)
@@ -161,11 +184,14 @@ class Database:
 
     numbers: Numbers
 
-    def _set_up(self, connection: sqlite3.Connection, *, fsync: bool) -> None:
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=self._wait_s, isolation_level=None, check_same_thread=False)
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
         for pragma in (
             f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
             f"journal_size_limit = {_WAL_BYTES}",
-            f"synchronous = {'FULL' if fsync else 'NORMAL'}",
+            f"synchronous = {'FULL' if self._fsync else 'NORMAL'}",
             "temp_store = MEMORY",  # nobody's data in files elsewhere
             "secure_delete = FAST",  # overwrites what is deleted, where the page is written anyway
         ):
@@ -180,25 +206,37 @@ class Database:
         """Whether the connection can be used, in this process."""
         return self._connection is not None and self._pid == os.getpid()
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Hold the connection for queries."""
-        self.check_process()
-        with self._lock, self._translated():
-            if self._connection is None:
-                raise SpoolError(f"{self.path}: the spool is closed")
-            self._numbers_now(self._connection)
-            yield self._connection
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the open file is still the one of that name."""
+        return _identity(self.path) == self._identity
 
     @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        """Hold the connection for a transaction: all of it is committed, or nothing."""
-        with self.reading() as connection:
+    def reading(self, wait_s: float = _FOREVER) -> Iterator[sqlite3.Connection]:
+        """Hold the connection for queries. `wait_s` is for how long other threads may hold it."""
+        self.check_process()
+        if not self._lock.acquire(timeout=wait_s):
+            raise SpoolBusyError(f"{self.path}: other threads hold it for more than {wait_s} s")
+        try:
+            with self._translated():
+                if self._connection is None:
+                    raise SpoolError(f"{self.path}: the spool is closed")
+                self._numbers_now(self._connection)
+                yield self._connection
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def writing(self, wait_s: float = _FOREVER) -> Iterator[Transaction]:
+        """Hold the connection for a transaction: all of it is committed, or nothing. `wait_s` as for `reading`."""
+        with self.reading(wait_s) as connection:
+            if not self.is_in_place:
+                raise SpoolMovedError(f"{self.path} was removed or replaced while it was in use")
             if shutil.disk_usage(self.path.parent).free < _SCARCE_BYTES:
                 # what is in the database already need not stay in the log, which then begins at its start again
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                self._begin(connection)
                 transaction = Transaction(connection, self._numbers_now(connection))
                 yield transaction
                 numbers = transaction.numbers()
@@ -209,6 +247,41 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            self._be_impatient(connection, is_impatient=_BUSY in str(error))
+            raise
+        self._be_impatient(connection, is_impatient=False)
+
+    def _be_impatient(self, connection: sqlite3.Connection, *, is_impatient: bool) -> None:
+        """Wait less, or as long as before: where one waited in vain, all who come after would."""
+        if is_impatient != self._is_impatient:
+            wait_s = min(self._wait_s, _IMPATIENT_S) if is_impatient else self._wait_s
+            connection.execute(f"PRAGMA busy_timeout = {wait_s * 1000:.0f}").fetchall()
+            self._is_impatient = is_impatient
+
+    def move(self, path: Path) -> None:
+        """Go on in another file, an empty one, with all that is in this one: row ids and leases stay as they are.
+
+        What was removed can be read as long as it is open. SQLite notices on closing it that it was, and leaves alone
+        what may be of the same name by then.
+        """
+        with self.reading() as connection:
+            target = self._connect(path)
+            try:
+                connection.backup(target)
+                self._set_up(target)
+            except BaseException:
+                target.close()
+                raise
+            self.path, self._identity, self._connection = path, _identity(path), target
+            self._version, self._is_impatient = None, False
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+            self._numbers_now(target)
 
     def check_process(self) -> None:
         """Refuse use in a process that another one forked, before any lock: a thread that is not here may hold it."""
@@ -249,6 +322,8 @@ class Database:
             raise
         except sqlite3.Error as error:
             message = f"{self.path}: {error}"
+            if _BUSY in str(error):
+                raise SpoolBusyError(message) from error
             if any(sign in str(error).lower() for sign in _FULL):
                 raise SpoolFull(message) from error
             if any(sign in str(error).lower() for sign in _CORRUPT):
@@ -261,6 +336,15 @@ class Database:
     def _suspect(self) -> None:
         with contextlib.suppress(OSError):
             suspicion_of(self.path).touch(mode=0o600)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name; None where there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

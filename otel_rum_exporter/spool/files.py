@@ -15,9 +15,10 @@ import secrets
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from otel_rum_exporter.spool.database import files_of, remove_files, suspicion_of
 from otel_rum_exporter.spool.dead_letters import MAX_AGE_MS
@@ -30,6 +31,8 @@ _FILES = "spool-*.sqlite"
 _START_S = 1.0  # for what opening may do about damaged files, so that a start is over in two seconds
 _OTHERS = 0o077
 _OTHERS_WRITE = 0o022
+
+T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 
@@ -104,14 +107,42 @@ class SpoolDirectory:
         """Open a file as its owner; None where another process owns it."""
         return self._take(path, None)
 
+    def restore(self, spool: Spool) -> None:
+        """Put a file that was removed or replaced while it was open back, with all that it held, under a new name.
+
+        Where only its lock was removed, that is put back.
+
+        Raises:
+            SpoolError: It cannot be. What was in it can be read as before, until it is closed.
+        """
+        if spool.has_file:
+            self._relock(spool)
+            return
+        try:
+            _create(self.path)
+            check_private(self.path)
+        except OSError as error:
+            raise SpoolError(f"the spool directory {self.path} cannot be used: {error.strerror}") from error
+        self._in_new_file(spool.move)
+
+    def _relock(self, spool: Spool) -> None:
+        lock = None if spool.has_lock else FileLock.take(_lock_of(spool.path))
+        if lock is not None:
+            spool.relock(lock)
+        elif not spool.has_lock:
+            raise SpoolError(f"{spool.path}: its lock was removed, and another process has taken it over")
+
     def _make(self) -> Spool:
+        return self._in_new_file(lambda path, lock: Spool(path, self._options, lock))
+
+    def _in_new_file(self, use: Callable[[Path, FileLock], T]) -> T:
         try:
             path, lock = self._new_name()
         except OSError as error:
             raise SpoolError(f"no spool file can be made in {self.path}: {error.strerror}") from error
         try:
             _create_private(path)
-            return Spool(path, self._options, lock)
+            return use(path, lock)
         except (SpoolError, SpoolFull, OSError) as error:
             remove_files(path)
             lock.remove()

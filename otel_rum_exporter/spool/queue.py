@@ -19,10 +19,14 @@ from typing import NamedTuple
 
 from otel_rum_exporter.spool import rows as spool_rows
 from otel_rum_exporter.spool.database import (
+    BESIDE_WAIT_S,
+    OWNER_WAIT_S,
     Database,
+    SpoolBusyError,
     SpoolCorruptError,
     SpoolError,
     SpoolFull,
+    SpoolMovedError,
     Transaction,
     remove_files,
     seal,
@@ -39,12 +43,15 @@ __all__ = [
     "NewRow",
     "Row",
     "Spool",
+    "SpoolBusyError",
     "SpoolCorruptError",
     "SpoolError",
     "SpoolFull",
+    "SpoolMovedError",
     "SpoolOptions",
 ]
 
+_OTHERS_WAIT_S = 0.25  # for which a commit waits for other threads: some transactions, or a slow checkpoint
 _AT_ONCE = 500  # rows in a transaction that deletes many, so that it needs little of the disk
 _COLUMNS = ", ".join(f"events.{name}" for name in spool_rows.COLUMNS.split(", "))
 _LOAD = (
@@ -88,7 +95,8 @@ class Spool:
 
     Shape:  each row is in one place at any time: waiting, leased, a dead letter, or gone for a reason that the caller
             knows. A changing call is one transaction; those that delete by age or move all dead letters are several.
-    Errors: `SpoolFull` where there is no room, `SpoolError` where the file cannot be used: damaged, closed, inherited.
+    Errors: `SpoolFull` where there is no room, `SpoolError` where the file cannot be used: damaged, closed, inherited,
+            held by others, removed.
     """
 
     def __init__(self, path: Path, options: SpoolOptions, lock: FileLock | None = None) -> None:
@@ -101,7 +109,7 @@ class Spool:
         """
         self._options = options
         self._lock = lock
-        self._database = Database(path, fsync=options.fsync)
+        self._database = Database(path, fsync=options.fsync, wait_s=OWNER_WAIT_S if lock else BESIDE_WAIT_S)
         self._letters = DeadLetters(self._database, options.wall)
         self._commits = GroupCommit(self._commit)
         self._first_own_lease = self._last("leases") + 1
@@ -149,8 +157,11 @@ class Spool:
     def append(self, rows: Sequence[NewRow]) -> list[int]:
         """Keep rows. Returns their ids once they are committed; calls from several threads share commits.
 
+        Does not wait for long: 0.25 s for other threads, and 0.1 s for other processes, or 0.01 s after it did in vain.
+
         Raises:
             SpoolFull: No row was kept.
+            SpoolBusyError: Likewise.
         """
         self._database.check_process()
         return self._commits.submit(rows) if rows else []
@@ -228,6 +239,31 @@ class Spool:
         """Delete dead letters, all for None. Returns how many."""
         return self._letters.purge(ids)
 
+    # place
+
+    @property
+    def has_file(self) -> bool:
+        """Whether the file is where the next owner will look for it: it was not removed or replaced meanwhile."""
+        return self._database.is_in_place
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether the lock is where others will look for it."""
+        return self._lock is not None and self._lock.is_in_place
+
+    def relock(self, lock: FileLock) -> None:
+        """Replace a lock whose file was removed."""
+        before, self._lock = self._lock, lock
+        if before:
+            before.release()
+
+    def move(self, path: Path, lock: FileLock) -> None:
+        """Go on in another file, an empty one, with all that is in this one; its own is gone."""
+        self._database.move(path)
+        if self._lock and self._lock.is_in_place:
+            self._lock.remove()
+        self.relock(lock)
+
     # end
 
     def close(self) -> None:
@@ -257,7 +293,7 @@ class Spool:
 
     def _commit(self, groups: Sequence[Sequence[NewRow]]) -> list[list[int] | Exception]:
         try:
-            with self._database.writing() as write:
+            with self._database.writing(_OTHERS_WAIT_S) as write:
                 return [self._admit(write, rows) for rows in groups]
         except (SpoolError, SpoolFull) as error:
             # to each thread an exception of its own, since raising one writes into it

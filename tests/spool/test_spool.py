@@ -1,12 +1,29 @@
 """The queue in one file: what each call does, what it refuses, and its numbers."""
 
+import os
+import shutil
+import sqlite3
+import stat
 import threading
+import time
 
 import pytest
 from spool_tools import SESSION, everything, row, rows
 
 from otel_rum_exporter.spool.files import SpoolDirectory
-from otel_rum_exporter.spool.queue import Burial, Lease, NewRow, Row, Spool, SpoolError, SpoolFull, SpoolOptions
+from otel_rum_exporter.spool.lock import FileLock
+from otel_rum_exporter.spool.queue import (
+    Burial,
+    Lease,
+    NewRow,
+    Row,
+    Spool,
+    SpoolBusyError,
+    SpoolError,
+    SpoolFull,
+    SpoolMovedError,
+    SpoolOptions,
+)
 
 READABLE = b'{"id":"x","type":"com.amazon.rum.http_event"}'
 
@@ -320,3 +337,161 @@ def test_a_closed_spool_says_so(directory):
     for use in (lambda: spool.append(rows(1)), lambda: spool.load(0, 1), spool.last_id, lambda: spool.forget([1])):
         with pytest.raises(SpoolError, match="closed"):
             use()
+
+
+# what is held by others, or removed
+
+
+def hold(path):
+    """Another process, in the middle of a transaction."""
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    return holder
+
+
+def test_an_owner_does_not_wait_for_long(directory):
+    """An export waits for it. A wait in vain makes the next ones shorter, until one succeeds."""
+    spool = directory.open_own()
+    kept = spool.append(rows(1))
+    beside = hold(spool.path)
+    began = time.monotonic()
+    for _ in range(20):
+        with pytest.raises(SpoolBusyError, match="locked"):
+            spool.append(rows(2))
+    assert time.monotonic() - began < 4
+    beside.execute("ROLLBACK")
+    beside.close()
+    kept += spool.append(rows(3))
+    assert ids(spool) == kept
+    spool.clear()
+    spool.close()
+
+
+def test_somebody_beside_waits_for_the_owner(directory):
+    """A command need not be given twice because the owner was writing."""
+    owner = directory.open_own()
+    owner.bury(buried(*owner.append(rows(1))))
+    beside = directory.open_beside(owner.path)
+    moved = []
+    with owner._database.writing():
+        command = threading.Thread(target=lambda: moved.append(beside.requeue(None)))
+        command.start()
+        command.join(0.3)
+    command.join(60)
+    assert (moved, len(ids(owner))) == ([1], 1)
+    beside.close()
+    owner.clear()
+    owner.close()
+
+
+def test_a_commit_does_not_wait_for_another_thread_for_long(spool):
+    """Whatever that does."""
+    with spool._database.reading(), pytest.raises(SpoolBusyError, match="other threads"):
+        spool.append(rows(1))
+    assert spool.append(rows(2)) == [1]
+    spool.clear()
+
+
+def removed(spool):
+    shutil.rmtree(spool.path.parent)
+
+
+def made_anew(spool):
+    shutil.rmtree(spool.path.parent)
+    spool.path.parent.mkdir(mode=0o700)
+
+
+def unlinked(spool):
+    spool.path.unlink()
+
+
+def replaced(spool):
+    """By an older copy, say."""
+    for suffix in ("-wal", "-shm"):
+        spool.path.with_name(spool.path.name + suffix).unlink()
+    spool.path.unlink()
+    sqlite3.connect(spool.path).close()
+    spool.path.touch()
+
+
+@pytest.mark.parametrize("lose", [removed, made_anew, unlinked, replaced])
+def test_what_was_removed_in_use_is_put_back(directory, lose):
+    """Nothing is written to it any more; what it held is readable, and all of it is in the new file as it was."""
+    spool = directory.open_own()
+    numbers = spool.append(rows(*range(6)))
+    spool.lease("batch", b"body", numbers[:2])
+    spool.bury(buried(numbers[5]))
+    before = spool.path
+    lose(spool)
+    assert not spool.has_file
+    for write in (lambda: spool.append(rows(7)), lambda: spool.forget(numbers), lambda: spool.purge(None)):
+        with pytest.raises(SpoolMovedError, match="removed or replaced"):
+            write()
+    assert ids(spool) == numbers[2:5]
+    directory.restore(spool)
+    assert (spool.has_file, spool.has_lock, spool.path == before) == (True, True, False)
+    numbers += spool.append(rows(7))
+    spool.close()
+    again = directory.open_own() if lose is not replaced else directory.open_alone(spool.path)
+    assert ids(again) == [*numbers[2:5], numbers[6]]
+    assert [(lease.batch_id, lease.body, list(lease.rows)) for lease in again.leases()] == [
+        ("batch", b"body", numbers[:2])
+    ]
+    assert [letter.row.event for letter in again.letters()] == [b"5"]
+    assert stat.S_IMODE(again.path.stat().st_mode) == 0o600
+    again.clear()
+    again.purge(None)
+    again.close()
+
+
+def test_what_took_the_name_is_left_alone(directory):
+    """Another one's file of that name keeps its log when the removed one is closed."""
+    spool = directory.open_own()
+    numbers = spool.append(rows(1))
+    path = spool.path
+    made_anew(spool)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (c); INSERT INTO t VALUES (42);")
+    directory.restore(spool)
+    assert path.with_name(path.name + "-wal").stat().st_size
+    assert sqlite3.connect(path).execute("SELECT c FROM t").fetchall() == [(42,)]
+    assert ids(spool) == numbers
+    other.close()
+    spool.clear()
+    spool.close()
+
+
+def test_what_cannot_be_put_back_can_be_read(directory):
+    """No directory can be made where a file is; later it can."""
+    spool = directory.open_own()
+    numbers = spool.append(rows(1, 2))
+    removed(spool)
+    directory.path.write_text("not a directory")
+    with pytest.raises(SpoolError, match="not a directory"):
+        directory.restore(spool)
+    assert ids(spool) == numbers
+    directory.path.unlink()
+    directory.restore(spool)
+    spool.forget(numbers)
+    spool.close()
+    assert list(directory.path.iterdir()) == []
+
+
+def test_a_lock_that_was_removed_is_taken_again(directory):
+    """Before another process could; if that was faster, it is its file."""
+    spool = directory.open_own()
+    numbers = spool.append(rows(1))
+    lock = spool.path.with_suffix(".lock")
+    lock.unlink()
+    assert (spool.has_file, spool.has_lock) == (True, False)
+    directory.restore(spool)
+    directory.restore(spool)
+    assert (spool.has_lock, ids(spool), directory.owner(spool.path)) == (True, numbers, os.getpid())
+    lock.unlink()
+    faster = FileLock.take(lock)
+    with pytest.raises(SpoolError, match="another process has taken it over"):
+        directory.restore(spool)
+    faster.release()
+    directory.restore(spool)
+    spool.clear()
+    spool.close()
