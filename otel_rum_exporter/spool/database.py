@@ -20,6 +20,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from otel_rum_exporter.spool.forks import inside_sqlite
+
 SCHEMA_VERSION = 1
 
 OWNER_WAIT_S = 0.1
@@ -179,7 +181,8 @@ class Database:
                     _check(connection)
                 self._numbers_now(connection)
             except BaseException:
-                self.close()
+                self._connection = None
+                connection.close()
                 raise
 
     numbers: Numbers
@@ -293,7 +296,7 @@ class Database:
         if not self.is_open:
             self.abandon()
             return
-        with self._lock:
+        with self._lock, inside_sqlite:
             connection, self._connection = self._connection, None
             if connection is not None:
                 with contextlib.suppress(sqlite3.Error):
@@ -304,6 +307,7 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+            _inherited[self._identity] = connection
 
     def _numbers_now(self, connection: sqlite3.Connection) -> Numbers:
         """Return the numbers; counted anew after errors, and where the command line changed something."""
@@ -316,7 +320,8 @@ class Database:
     @contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            yield
+            with inside_sqlite:
+                yield
         except SpoolCorruptError:
             self._suspect()
             raise
@@ -345,6 +350,22 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+_inherited: dict[tuple[int, int] | None, sqlite3.Connection] = {}
+
+
+def close_inherited(path: Path) -> None:
+    """Close what a parent had open of a file that this process owns by now: that parent has ended.
+
+    SQLite tells files by device and inode, and takes the locks of all connections to one for this process's own. Those of
+    the parent are not: whoever looked at the file beside this process would be the last to close it, as far as he can
+    see, and remove the log with what is committed there.
+    """
+    connection = _inherited.pop(_identity(path), None)
+    if connection is not None:
+        with inside_sqlite, contextlib.suppress(sqlite3.Error):
+            connection.close()
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

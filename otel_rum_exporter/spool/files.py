@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from otel_rum_exporter.spool.database import files_of, remove_files, suspicion_of
+from otel_rum_exporter.spool.database import close_inherited, files_of, remove_files, suspicion_of
 from otel_rum_exporter.spool.dead_letters import MAX_AGE_MS
 from otel_rum_exporter.spool.lock import FileLock, holder
 from otel_rum_exporter.spool.queue import Spool, SpoolCorruptError, SpoolError, SpoolFull, SpoolOptions
@@ -172,6 +172,7 @@ class SpoolDirectory:
         return spool
 
     def _open(self, path: Path, lock: FileLock, deadline: float | None) -> Spool | None:
+        close_inherited(path)
         finish(path)
         if not path.exists():  # its last owner removed it just then
             lock.remove()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from otel_rum_exporter.spool.database import create_tables, files_of, seal, suspicion_of
+from otel_rum_exporter.spool.forks import inside_sqlite
 
 _AT_ONCE = 256  # rows between looks at the clock
 _COPIED_BYTES = 64 * 1024 * 1024  # of a file that is copied although somebody waits
@@ -57,7 +58,8 @@ def salvage(path: Path, deadline: float | None, now_s: float) -> Salvaged | None
     target = _target_of(path)
     _remove(target)
     try:
-        events, letters = _copy(path, target, deadline)
+        with inside_sqlite:
+            events, letters = _copy(path, target, deadline)
     except _OutOfTime:
         _remove(target)
         return None
