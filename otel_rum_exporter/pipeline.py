@@ -212,7 +212,8 @@ class Pipeline:
         is_taken = self._is_configured and not self._closing and not is_shut
         converted = [self._converted(item, convert) for item in items] if is_taken else []
         with self._changed:
-            self._await_room_locked()
+            if self._store is None:
+                self._await_room_locked()
             if not is_taken or self._closing:  # perhaps meanwhile
                 reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
                 self._ledger.refuse(len(items), reason)
@@ -232,6 +233,8 @@ class Pipeline:
     def _commit(self, store: Store, events: Sequence[Keyed]) -> None:
         stored = store.keep(events)
         with self._changed:
+            if None in stored:  # what is on disk may leave memory to others
+                self._await_room_locked()
             left = self._ledger.queue(events, stored, self._clock())
         store.leave(left)
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,19 @@ def test_a_batch_that_was_on_its_way_is_the_same_batch_afterwards(exporters, rum
         batches.setdefault(request["session_id"], set()).add(request["batch_id"])
     assert len(batches[session(1)]) == 1
     assert second.stats().duplicates_possible >= 20
+
+
+def test_who_exports_does_not_wait_for_memory_while_there_is_room_on_disk(exporters, rum, spool_dir):
+    """With overflow block, too: what memory does not hold waits on disk, and nothing is held up or dropped."""
+    rum.set_faults(status=429, retry_after="300")
+    each = exporters(spool_dir=spool_dir, queue_events=10, overflow="block", timeout=10 * LONG_MS, flush_interval=0)
+    exporting = threading.Thread(
+        target=lambda: [each.spans.export(spans(10, session_id=session(number))) for number in range(10)]
+    )
+    exporting.start()
+    exporting.join(LONG_MS / 1000)
+    assert not exporting.is_alive()
+    assert (each.stats().spooled, each.stats().queued, each.stats().events_dropped) == (100, 100, {})
 
 
 def test_more_than_memory_holds_waits_on_disk(exporters, rum, spool_dir):
