@@ -7,6 +7,10 @@ python3 dev.py proofs [--nightly]
                                  measures what the exporter promises, with real processes, and prints the table:
                                  line of the contract, what, target, measured, verdict; also as build/proofs.json;
                                  --nightly: with the long runs (about half an hour)
+python3 dev.py bench [--quick | --full]
+                                 measures what a span costs, beside OTLP/HTTP and boto3, in three minutes, and prints
+                                 the table: figure, target, measured, verdict; raw numbers in build/bench.json;
+                                 bench soak: the highest rate for ten minutes, as a plot for docs/performance.md
 python3 dev.py lint              ruff's rules and its formatting
 python3 dev.py types             mypy
 python3 dev.py docs              writes the generated parts of README.md anew
@@ -148,6 +152,11 @@ def proofs(arguments: list[str]) -> int:
         return call(python, "tests/proofs/proof_table.py", str(report), str(table)) or code
 
 
+def bench(arguments: list[str]) -> int:
+    """Run the benchmark."""
+    return call(main_venv().program("python"), "tests/bench/bench.py", *arguments)
+
+
 def lint(arguments: list[str]) -> int:
     """Check ruff's rules and its formatting."""
     ruff = main_venv().program("ruff")
@@ -242,6 +251,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "test": test,
     "proofs": proofs,
+    "bench": bench,
     "lint": lint,
     "types": types,
     "docs": docs,

@@ -12,13 +12,14 @@ from itertools import groupby
 from typing import Any
 from uuid import uuid4
 
+import floor
 import msgspec
 from spans import APP_MONITOR_ID, make_spans
 
 EXPORT_SIZE = 512
 """Spans of one export; BatchSpanProcessor's default."""
 
-_DOMAIN = "shop.example.com"
+DOMAIN = "shop.example.com"
 _FLUSH_MS = 120_000
 
 
@@ -60,29 +61,41 @@ class _Candidate:
         """Wait until everything is delivered; those that send in `export` have nothing to wait for."""
 
 
+def rum_exporter(url: str, **options: Any) -> Any:
+    """Return this package's exporter with its defaults, except for the options given and for the pace."""
+    from otel_rum_exporter.exporters import RumSpanExporter
+
+    # the exporter's own cost is what is measured: the quota's pace would only make it take longer
+    options = {"max_requests_per_second": 10_000, "domain": DOMAIN, **options}
+    return RumSpanExporter(app_monitor_id=APP_MONITOR_ID, endpoint=url, **options)
+
+
+def otlp_exporter(url: str, **options: Any) -> Any:
+    """Return OpenTelemetry's OTLP/HTTP exporter with its defaults, except for the options given."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter(endpoint=url + "/v1/traces", **options)
+
+
 class Rum(_Candidate):
-    """This package's exporter with its defaults, except for the options given and for the pace."""
+    """This package's exporter."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        from otel_rum_exporter.exporters import RumSpanExporter
-
-        # CPU is what is measured here: the quota's pace would only make it take longer
-        options = {"max_requests_per_second": 10_000, "domain": _DOMAIN, **options}
-        self._exporter = RumSpanExporter(app_monitor_id=APP_MONITOR_ID, endpoint=url, **options)
+        self.exporter = rum_exporter(url, **options)
         self.send(make_spans(8, 1), 1)
 
     def export_size(self, _per_request: int) -> int:
         return EXPORT_SIZE
 
     def export(self, spans: list[Any]) -> None:
-        self._exporter.export(spans)
+        self.exporter.export(spans)
 
     def flush(self) -> None:
-        if not self._exporter.force_flush(_FLUSH_MS):
-            raise RuntimeError(f"not everything was delivered: {self._exporter.stats()}")
+        if not self.exporter.force_flush(_FLUSH_MS):
+            raise RuntimeError(f"not everything was delivered: {self.exporter.stats()}")
 
     def close(self) -> None:
-        self._exporter.shutdown()
+        self.exporter.shutdown()
 
 
 class RumUncompressed(Rum):
@@ -96,9 +109,7 @@ class Otlp(_Candidate):
     """OpenTelemetry's OTLP/HTTP exporter with its defaults; a request for each export."""
 
     def __init__(self, url: str) -> None:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-        self._exporter = OTLPSpanExporter(endpoint=url + "/v1/traces")
+        self._exporter = otlp_exporter(url)
         self.send(make_spans(8, 1), 1)
 
     def export(self, spans: list[Any]) -> None:
@@ -148,7 +159,7 @@ def naive_events(spans: list[Any]) -> dict[str, list[dict[str, Any]]]:
                 "timestamp": span.end_time / 1e9,
                 "type": "com.amazon.rum.http_event",
                 "details": json.dumps(details),
-                "metadata": json.dumps({"version": "1.0.0", "domain": _DOMAIN, "platformType": "web"}),
+                "metadata": json.dumps({"version": "1.0.0", "domain": DOMAIN, "platformType": "web"}),
             }
         )
     return sessions
@@ -168,8 +179,8 @@ def naive_request(session_id: str, events: list[dict[str, Any]]) -> dict[str, An
 # spans to request bodies, without admission, client, signature, compression and socket
 
 
-def rum_bodies(spans: list[Any], _per_request: int) -> int:
-    """Return the size of this package's request bodies: conversion, batch assembly, botocore's kind of JSON."""
+def rum_bodies(spans: list[Any], _per_request: int) -> list[bytes]:
+    """Return this package's request bodies: conversion, batch assembly, JSON."""
     from otel_rum_exporter.assembly import assemble
     from otel_rum_exporter.batching import Queued
     from otel_rum_exporter.config import RumConfig
@@ -177,31 +188,47 @@ def rum_bodies(spans: list[Any], _per_request: int) -> int:
     from otel_rum_exporter.convert import Converter
     from otel_rum_exporter.session import BatchKey
 
-    config = RumConfig(app_monitor_id=APP_MONITOR_ID, domain=_DOMAIN)
-    converter = Converter(config)
-    conversions = map(converter.span, spans)
-    size = 0
+    config = RumConfig(app_monitor_id=APP_MONITOR_ID, domain=DOMAIN)
+    conversions = map(Converter(config).span, spans)
+    bodies = []
     for session_id, of_session in groupby(conversions, key=lambda conversion: conversion.session):
         queued = []
         for each in of_session:
             key = BatchKey(each.origin.monitor, session_id, each.origin.is_client, each.origin.client)
             queued.extend(Queued(key, draft, 0.0, 0, 0) for draft in each.events)
         assembled = assemble(queued, SessionView(), config, session_metadata=True)
-        size += len(msgspec.json.encode(assembled.batch.request()))
-    return size
+        bodies.append(msgspec.json.encode(assembled.batch.request()))
+    return bodies
 
 
-def otlp_bodies(spans: list[Any], per_request: int) -> int:
-    """Return the size of the OTLP exporter's request bodies."""
+def floor_bodies(spans: list[Any], _per_request: int) -> list[bytes]:
+    """Return the same bodies, written by what knows everything beforehand."""
+    return floor.bodies(spans, APP_MONITOR_ID, DOMAIN)
+
+
+def otlp_bodies(spans: list[Any], per_request: int) -> list[bytes]:
+    """Return the OTLP exporter's request bodies."""
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
-    return sum(len(encode_spans(chunk).SerializePartialToString()) for chunk in chunks(spans, per_request))
+    return [encode_spans(chunk).SerializePartialToString() for chunk in chunks(spans, per_request)]
 
 
-def naive_bodies(spans: list[Any], _per_request: int) -> int:
-    """Return the size of the hand-written request bodies."""
+def naive_bodies(spans: list[Any], _per_request: int) -> list[bytes]:
+    """Return the hand-written request bodies."""
     requests = (naive_request(session_id, events) for session_id, events in naive_events(spans).items())
-    return sum(len(json.dumps(request).encode()) for request in requests)
+    return [json.dumps(request).encode() for request in requests]
 
 
-ENCODERS = {"rum": rum_bodies, "otlp": otlp_bodies, "boto3_loop": naive_bodies}
+ENCODERS = {"rum": rum_bodies, "floor": floor_bodies, "otlp": otlp_bodies, "boto3_loop": naive_bodies}
+
+
+def check_floor(spans: list[Any]) -> None:
+    """Make sure that the floor yields what the exporter does, byte for byte but for the batch's random id.
+
+    Raises:
+        RuntimeError: When it does not: then the floor is the cost of something else.
+    """
+    for ours, theirs in zip(rum_bodies(spans, 0), floor_bodies(spans, 0), strict=True):
+        batch_id, other_id = (msgspec.json.decode(body)["BatchId"].encode() for body in (ours, theirs))
+        if ours.replace(batch_id, other_id) != theirs:
+            raise RuntimeError(f"the floor's bytes are not the exporter's:\n{theirs[:2000]}\n{ours[:2000]}")

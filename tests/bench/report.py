@@ -1,51 +1,84 @@
 """Raw numbers to the tables that a person reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-NAMES = {"rum": "RUM", "rum_uncompressed": "RUM, no gzip", "otlp": "OTLP", "boto3_loop": "boto3 loop"}
+from rows import Row
 
+NAMES = {
+    "rum": "RUM",
+    "rum_uncompressed": "RUM, no gzip",
+    "otlp": "OTLP",
+    "boto3_loop": "boto3 loop",
+    "floor": "floor",
+}
+MARKS = ("<!-- bench:start, written by `python3 dev.py bench --doc` -->", "<!-- bench:end -->")
+
+_COLUMNS = ("figure", "target", "measured", "verdict", "note")
 _FIRST = 22
 _WIDE = 24
-_NARROW = 12
-_MIB = 2**20
 
 
-def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Yield the report: the ratios first, then what they are made of."""
-    cpu = found["cpu_us_per_span"]
-    settings, versions = found["settings"], found["versions"]
-    yield "Cost of a span from the SDK to the endpoint"
-    yield "  " + ", ".join(f"{name} {version}" for name, version in versions.items())
-    yield f"  {settings['spans']} spans a run, {settings['rounds']} rounds, candidates in turn; median (min-max)"
-    yield ""
-    yield from _ratios("CPU of RumSpanExporter, as a multiple of", cpu)
-    yield ""
-    yield from _table("CPU per span, us, all threads", cpu, digits=0)
-    yield ""
-    yield from _ratios("Conversion and encoding alone, as a multiple of", found["encoding_us_per_span"])
-    yield ""
-    yield from _table("The same per span, us", found["encoding_us_per_span"], digits=1)
-    yield ""
-    yield from _table(f"export() of {settings['export_spans']} spans, ms", found["export_ms"], digits=1)
-    yield ""
-    yield from _sizes(found["body_bytes_per_span"])
-    if found["memory"]:
-        yield ""
-        yield from _memory(found["memory"], settings["memory_spans"])
+def header(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what the numbers were measured with."""
+    settings = found["settings"]
+    yield ", ".join(f"{name} {version}" for name, version in found["versions"].items()) + "."
+    yield (
+        f"{settings['spans']:,} spans of 7 attributes and a session a run, {settings['rounds']} rounds, candidates in "
+        "turn; median (least-most) of the rounds."
+    )
 
 
-def _ratios(title: str, series: dict[str, dict[str, list[float]]]) -> Iterator[str]:
-    """Yield how many times the exporter's cost is that of others: of each round, then the median."""
-    others = [name for name in next(iter(series.values())) if name != "rum"]
-    yield f"{title:<{_FIRST + _WIDE}}" + "".join(f"{NAMES[name]:>{_WIDE}}" for name in others)
-    for per_request, by_name in series.items():
-        cells = [
-            _cell([mine / other for mine, other in zip(by_name["rum"], by_name[name], strict=True)], 2)
-            for name in others
-        ]
-        yield f"{_row(per_request):<{_FIRST + _WIDE}}" + "".join(f"{cell:>{_WIDE}}" for cell in cells)
+def table(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the table of the targets, for a terminal."""
+    lines = [_COLUMNS, *map(_cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
+    for line in lines:
+        yield " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def markdown(rows: Iterable[Row]) -> Iterator[str]:
+    """Yield the same for a document."""
+    for line in (_COLUMNS, ("---",) * len(_COLUMNS), *map(_cells, rows)):
+        yield "| " + " | ".join(line) + " |"
+
+
+def write(page: Path, lines: Iterable[str]) -> None:
+    """Put lines between the marks of a document.
+
+    Raises:
+        ValueError: When it lacks the marks.
+    """
+    before, start, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not (start and end):
+        raise ValueError(f"{page} lacks the lines {' and '.join(MARKS)}")
+    page.write_text("\n".join([before + start, "", *lines, "", end + after]), encoding="utf-8")
+
+
+def tables(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what the ratios are made of."""
+    measured, settings = found["cpu"], found["settings"]
+    yield from _table("CPU per span, us, all threads", measured["cpu_us_per_span"], digits=0)
+    yield ""
+    yield from _table("Conversion and encoding alone, us per span", measured["encoding_us_per_span"], digits=1)
+    yield ""
+    yield from _table(f"export() of {settings['export_spans']} spans, ms", measured["export_ms"], digits=1)
+    yield ""
+    sizes = measured["body_bytes_per_span"]
+    bytes_ = {row: {name: [size] for name, size in by_name.items()} for row, by_name in sizes.items()}
+    yield from _table("Bytes of request body per span", bytes_, digits=0)
+    yield ""
+    yield "CPU per span without delivery by sessions in rotation, us"
+    for sessions, rounds in found["growth"].items():
+        stages = ", ".join(f"{stage} {median(each[stage] for each in rounds):.1f}" for stage in rounds[0])
+        yield f"  {int(sessions):>7,}  {stages}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return row.figure, row.target, row.measured, row.verdict, row.note
 
 
 def _table(title: str, series: dict[str, dict[str, list[float]]], digits: int) -> Iterator[str]:
@@ -54,30 +87,9 @@ def _table(title: str, series: dict[str, dict[str, list[float]]], digits: int) -
     yield " " * _FIRST + "".join(f"{NAMES[name]:>{_WIDE}}" for name in names)
     for per_request, by_name in series.items():
         cells = [_cell(by_name[name], digits) for name in names]
-        yield f"{_row(per_request):<{_FIRST}}" + "".join(f"{cell:>{_WIDE}}" for cell in cells)
-
-
-def _sizes(series: dict[str, dict[str, float]]) -> Iterator[str]:
-    names = list(next(iter(series.values())))
-    yield "Bytes of request body per span"
-    yield " " * _FIRST + "".join(f"{NAMES[name]:>{_WIDE}}" for name in names)
-    for per_request, by_name in series.items():
-        yield f"{_row(per_request):<{_FIRST}}" + "".join(f"{by_name[name]:>{_WIDE}.0f}" for name in names)
-
-
-def _memory(memory: dict[str, dict[str, int]], spans: int) -> Iterator[str]:
-    yield f"Memory, MiB resident, {spans} spans in 100 a request, a process each"
-    yield " " * _FIRST + "".join(f"{title:>{_NARROW}}" for title in ("before", "+ loaded", "+ at peak"))
-    for name, each in memory.items():
-        loaded, growth = each["warm_bytes"] - each["before_bytes"], each["peak_bytes"] - each["warm_bytes"]
-        values = (each["before_bytes"], loaded, growth)
-        yield f"  {NAMES[name]:<{_FIRST - 2}}" + "".join(f"{value / _MIB:>{_NARROW}.1f}" for value in values)
-
-
-def _row(per_request: str) -> str:
-    return f"  {per_request} a request"
+        yield f"{f'  {per_request} a request':<{_FIRST}}" + "".join(f"{cell:>{_WIDE}}" for cell in cells)
 
 
 def _cell(values: list[float], digits: int) -> str:
     middle, low, high = (f"{value:.{digits}f}" for value in (median(values), min(values), max(values)))
-    return f"{middle} ({low}-{high})"
+    return f"{middle} ({low}-{high})" if len(values) > 1 else middle

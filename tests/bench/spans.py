@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind
 APP_MONITOR_ID = "11111111-2222-3333-4444-555555555555"
 
 _FIRST_START_NS = 1_760_000_000_000_000_000
+_FAR_APART = 0x9E3779B97F4A7C15  # numbers become ids that look like any other
 _CALLS = (
     ("GET", "/api/products/{}", 200),
     ("GET", "/api/products/{}/reviews?page=2&sort=newest", 200),
@@ -31,8 +32,13 @@ def make_spans(count: int, per_session: int, seed: int = 0) -> list[ReadableSpan
     return list(generate_spans(count, per_session, seed))
 
 
-def generate_spans(count: int, per_session: int, seed: int = 0) -> Iterator[ReadableSpan]:
-    """Yield what `make_spans` returns one by one, so that 100,000 need not be in memory together."""
+def generate_spans(
+    count: int, per_session: int, seed: int = 0, *, in_rotation: int | None = None
+) -> Iterator[ReadableSpan]:
+    """Yield what `make_spans` returns one by one, so that 100,000 need not be in memory together.
+
+    With `in_rotation` so many sessions take turns instead, span by span.
+    """
     random = Random(seed)
     ended = _Ended()
     resource = Resource({"service.name": "shop", "service.version": "2.4.1", "telemetry.sdk.language": "python"})
@@ -40,7 +46,9 @@ def generate_spans(count: int, per_session: int, seed: int = 0) -> Iterator[Read
     provider.add_span_processor(ended)
     tracer = provider.get_tracer("shop.http", "1.0.0")
     for number in range(count):
-        if number % per_session == 0:
+        if in_rotation is not None:
+            session_id = str(UUID(int=(number % in_rotation) * _FAR_APART, version=4))
+        elif number % per_session == 0:
             session_id = str(UUID(int=random.getrandbits(128), version=4))
         method, path, status = _CALLS[number % len(_CALLS)]
         start_ns = _FIRST_START_NS + number * 5_000_000
@@ -57,6 +65,36 @@ def generate_spans(count: int, per_session: int, seed: int = 0) -> Iterator[Read
         span = tracer.start_span(method, Context(), SpanKind.CLIENT, attributes, start_time=start_ns)
         span.end(start_ns + random.randrange(5_000_000, 250_000_000))
         yield ended.latest
+
+
+def browser_spans(sessions: int) -> Iterator[ReadableSpan]:
+    """Yield what browsers report of sessions: a page's load, a click that leads to another page, two calls of each."""
+    random = Random(2)
+    ended = _Ended()
+    resource = Resource({"service.name": "shop", "telemetry.sdk.language": "webjs", "browser.platform": "Linux"})
+    provider = TracerProvider(resource=resource, id_generator=_SeededIds(random), shutdown_on_exit=False)
+    provider.add_span_processor(ended)
+    tracer = provider.get_tracer("shop.web", "1.0.0")
+    for number in range(sessions):
+        whose = {"session.id": str(UUID(int=random.getrandbits(128), version=4)), "user.id": f"user-{number}"}
+        start_ns = _FIRST_START_NS + number * 1_000_000_000
+        for place, (name, kind, attributes, marks) in enumerate(_VISIT):
+            at_ns = start_ns + 500_000_000 * place
+            span = tracer.start_span(name, Context(), kind, {**attributes, **whose}, start_time=at_ns)
+            for mark, after_ms in marks.items():
+                span.add_event(mark, timestamp=at_ns + after_ms * 1_000_000)
+            span.end(at_ns + 300_000_000)
+            yield ended.latest
+
+
+_SHOP = "https://shop.example.com"
+_LOAD = {"fetchStart": 0, "responseEnd": 80, "firstContentfulPaint": 120, "domComplete": 250, "loadEventEnd": 260}
+_VISIT = (
+    ("documentLoad", SpanKind.INTERNAL, {"http.url": f"{_SHOP}/products"}, _LOAD),
+    ("GET", SpanKind.CLIENT, {"http.method": "GET", "http.url": f"{_SHOP}/api/products", "http.status_code": 200}, {}),
+    ("Navigation: /cart", SpanKind.INTERNAL, {"event_type": "click", "target_xpath": '//*[@id="cart"]'}, {}),
+    ("GET", SpanKind.CLIENT, {"http.method": "GET", "http.url": f"{_SHOP}/api/cart", "http.status_code": 200}, {}),
+)
 
 
 class _Ended(SpanProcessor):
