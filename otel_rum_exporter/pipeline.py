@@ -23,7 +23,7 @@ from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.instruments import LOGS, SPANS, Signal
 from otel_rum_exporter.items import LogItem, SpanItem
 from otel_rum_exporter.joining import Converted, is_inner, join_log, join_span
-from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.ledger import Ledger, Loaded
 from otel_rum_exporter.metrics import PipelineMetrics, metrics_of
 from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.session import Keyed
@@ -140,7 +140,10 @@ class Pipeline:
         with self._changed:
             while not is_over() and (left := deadline - self._clock()) > 0:
                 self._changed.wait(left)
-            return ledger.end_flush(epoch)
+            is_safe, is_on_disk = ledger.end_flush(epoch), ledger.statistics().queued > 0
+        if self._store is not None and is_on_disk:
+            is_safe = self._store.secure() and is_safe
+        return is_safe
 
     def shutdown(self, timeout_s: float) -> None:
         """Deliver what is left until the timeout, drop and count the rest, and admit nothing more."""
@@ -158,7 +161,7 @@ class Pipeline:
             self._changed.notify_all()
         self._workers.tell()
         if self._store is not None:
-            self._store.close()
+            self._count_lost(self._store.close())
         self._client.close()
         self._log.ended(self.stats())
 
@@ -168,9 +171,16 @@ class Pipeline:
             return
         with self._changed:
             left = self._ledger.left_in_memory()
-        stored = self._store.keep([Keyed(each.key, each.draft, each.user_id) for each in left])
+        stored = self._store.save([Keyed(each.key, each.draft, each.user_id) for each in left])
         with self._changed:
             self._ledger.saved(left, stored)
+
+    def _count_lost(self, events: int) -> None:
+        """Count what is lost with a spool file, of this process's events and of those that it had not read yet."""
+        with self._changed:
+            own = min(events, max(0, self._ledger.statistics().queued))
+            for number, is_own in ((own, True), (events - own, False)):
+                self._ledger.load(Loaded([], 0, number, is_own=is_own), self._clock())
 
     def stats(self) -> Statistics:
         """Return what became of everything so far."""
@@ -178,14 +188,7 @@ class Pipeline:
             statistics = self._ledger.statistics()
         if self._store is None:
             return statistics
-        disk = self._store.numbers()
-        return replace(
-            statistics,
-            spooled=disk.events,
-            spooled_bytes=disk.size_bytes,
-            spool_age_s=disk.oldest_age_s,
-            spool_dead_letters=disk.dead_letters,
-        )
+        return replace(statistics, **self._store.numbers()._asdict())
 
     # admission
 

@@ -36,6 +36,9 @@ class Statistics(Struct, frozen=True, kw_only=True):
             whether the service had taken them; `requests` counts PutRumEvents requests, `retried` those that failed
             and were tried again, by cause; `sessions_forgotten` counts sessions that made room for others, and whose
             later events may lack their page; `parked` are app monitors that take nothing at present, and why.
+            With a spool: `spooled` events and `spool_dead_letters` are on disk, `unspooled` events had no room there and
+            waited in memory, `spool_dead_letters_evicted` made room for others or became too old, and
+            `spool_files_damaged` were put aside.
     Units:  `queued_bytes` and `spooled_bytes` are bytes, `spool_age_s` is the age of the oldest event on disk in seconds,
             `request_rate` is requests a second.
     """
@@ -60,6 +63,9 @@ class Statistics(Struct, frozen=True, kw_only=True):
     spooled_bytes: int = 0
     spool_age_s: float = 0.0
     spool_dead_letters: int = 0
+    spool_dead_letters_evicted: int = 0
+    spool_files_damaged: int = 0
+    unspooled: int = 0
 
     @property
     def is_balanced(self) -> bool:
@@ -70,7 +76,7 @@ class Statistics(Struct, frozen=True, kw_only=True):
 
 
 class Counters(Struct, kw_only=True):
-    """The counters behind `Statistics`; the pipeline's lock guards them."""
+    """The counters behind `Statistics`; the pipeline's lock guards them. Those of the spool are the store's."""
 
     received: int = 0
     converted: int = 0
@@ -83,6 +89,9 @@ class Counters(Struct, kw_only=True):
     retried: Counter[str] = field(default_factory=Counter)
     duplicates_possible: int = 0
     sessions_forgotten: int = 0
+    spool_dead_letters_evicted: int = 0
+    spool_files_damaged: int = 0
+    unspooled: int = 0
 
     def snapshot(self, **gauges: Any) -> Statistics:
         """Return the counters as of now, with what else is known of the moment."""
@@ -98,6 +107,9 @@ class Counters(Struct, kw_only=True):
             retried=dict(self.retried),
             duplicates_possible=self.duplicates_possible,
             sessions_forgotten=self.sessions_forgotten,
+            spool_dead_letters_evicted=self.spool_dead_letters_evicted,
+            spool_files_damaged=self.spool_files_damaged,
+            unspooled=self.unspooled,
             **gauges,
         )
 

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -24,23 +25,29 @@ from otel_rum_exporter.encoding import encode
 from otel_rum_exporter.ledger import Loaded
 from otel_rum_exporter.session import Keyed
 from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.owed import Owed
 from otel_rum_exporter.spool.own_ids import OwnIds
 from otel_rum_exporter.spool.queue import (
     Burial,
     Lease,
+    NewRow,
     Row,
     Spool,
+    SpoolBusyError,
     SpoolCorruptError,
     SpoolError,
     SpoolFull,
+    SpoolMovedError,
     SpoolOptions,
 )
 from otel_rum_exporter.stats import CauseLog, printable
 from otel_rum_exporter.stored import body_of, keyed_of, resumed, row_of
 
 _AT_ONCE = 500  # rows that are read into memory together
-_REST_S = 5.0  # after rows could not be read
+_REST_S = 5.0  # after rows could not be read, or a file could not be put back
+_END_WAIT_S = 1.0  # at the end, for others who hold the file: there is no later
 _CLOSING = "A spool file could not be closed"
+_IN_MEMORY = "Events are kept in memory only"
 
 T = TypeVar("T")
 
@@ -60,6 +67,7 @@ class Store:
     """The spool files of this process: its own, and those that others left.
 
     Thread-safe. Errors: none are raised; what fails is logged, and `keep` returns None for events that are not kept.
+    What could not be removed is tried again, and a file that was removed itself is put back.
     """
 
     def __init__(self, config: RumConfig, *, wall: Callable[[], float] = time.time) -> None:
@@ -79,16 +87,35 @@ class Store:
         self._ids = OwnIds()
         self._ranges: deque[_Range] = deque()
         self._left: deque[tuple[Spool, Lease]] = deque()
+        self._owed = Owed(self._failed, time.monotonic)
         self._lost = 0
-        self._rests_until = -math.inf
+        self._unspooled = self._evicted = 0
+        self._securing = threading.Lock()
+        self._is_adrift = False  # whether a file was found removed, and is to be put back
+        self._rests_until = self._restores_from = -math.inf
         self._is_open = self._is_closed = False
 
     # events
 
     def keep(self, keyed: Sequence[Keyed]) -> list[Stored | None]:
-        """Commit events. Returns where each is kept; None for all where the disk is full or fails."""
-        spool = self._opened()
-        if spool is None or not keyed:
+        """Commit events. Returns where each is kept; None for all where the disk is full or fails.
+
+        An application waits for it: where others hold the file it is not tried for long.
+        """
+        stored = self._kept(keyed, time.monotonic())
+        if None in stored:
+            with self._lock:
+                self._unspooled += len(stored)
+        return stored
+
+    def save(self, keyed: Sequence[Keyed]) -> list[Stored | None]:
+        """Commit what is in memory only, at the end, as `keep` does, and try for longer."""
+        self.secure()
+        return self._kept(keyed, time.monotonic() + _END_WAIT_S)
+
+    def _kept(self, keyed: Sequence[Keyed], until: float) -> list[Stored | None]:
+        spool = self._opened() if keyed else None
+        if spool is None:
             return [None] * len(keyed)
         now_ms = int(self._wall() * 1000)
         rows = [row_of(each, now_ms) for each in keyed]
@@ -97,9 +124,9 @@ class Store:
             given.begin()
         ids: list[int] = []
         try:
-            ids = spool.append(rows)
+            ids = _append(spool, rows, until)
         except (SpoolError, SpoolFull) as error:
-            self._failed(spool, error, "Events are kept in memory only")
+            self._failed(spool, error, _IN_MEMORY)
         finally:
             with self._lock:
                 given.end(ids)
@@ -117,11 +144,15 @@ class Store:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether there is something that is not in memory, and may be read."""
-        return bool(self._ranges or self._left or self._lost) and time.monotonic() >= self._rests_until
+        """Whether there is something that is not in memory and may be read, or a file that is to be put back."""
+        now = time.monotonic()
+        is_to_restore = self._is_adrift and now >= self._restores_from
+        return is_to_restore or (bool(self._ranges or self._left or self._lost) and now >= self._rests_until)
 
     def load(self) -> Loaded | None:
         """Read the next rows, the oldest first; None if there are none. One thread at a time may."""
+        if self._is_adrift:
+            self.secure()
         with self._lock:
             lost, self._lost = self._lost, 0
             # batches first: what cannot be resumed of them is among the rows
@@ -140,9 +171,9 @@ class Store:
             if row.admitted_ms >= before_ms and (keyed := keyed_of(row))
         ]
         unknown = {row.id for row in rows} - set(old) - {stored.id for _, stored in events}
-        self._do(
-            current.spool, "Rows that are no use could not be removed", lambda: current.spool.forget([*old, *unknown])
-        )
+        if old or unknown:
+            self._owed.add(current.spool, rows=[*old, *unknown])
+            self._owed.settle()
         missing = self._pass(current, rows)
         return Loaded(events, len(old), len(unknown) + missing, is_own=current.counted is not None)
 
@@ -203,13 +234,10 @@ class Store:
     # what ends
 
     def forget(self, queued: Iterable[Queued]) -> None:
-        """Remove events that were delivered, or dropped for a reason."""
+        """Remove events that were delivered, or dropped for a reason; those, too, that could not be removed before."""
         for spool, rows in _by_spool((each.stored, each.stored.id) for each in queued if each.stored):
-            self._do(
-                spool,
-                "Delivered events could not be removed; they may be sent again",
-                partial(spool.forget, rows),
-            )
+            self._owed.add(spool, rows=rows)
+        self._owed.settle()
 
     def bury(self, rejected: Sequence[Rejection]) -> None:
         """Keep events that the service does not take, for people to look at."""
@@ -219,46 +247,86 @@ class Store:
             if queued.stored
         )
         for spool, some in _by_spool(burials):
-            self._do(spool, "Events that were refused could not be kept", partial(spool.bury, some))
+            self._owed.add(spool, burials=some)
+        self._owed.settle()
 
     # files
 
     def tend(self) -> None:
-        """Look for files whose owners died and for dead letters that were put back; remove those that are too old."""
+        """Look for files whose owners died and for dead letters that were put back; remove those that are too old.
+
+        Put back what was removed beneath this process, and try again what failed.
+        """
         with self._lock:
             self._is_open = self._own is not None  # what could not be opened is tried again
         spool = self._opened()
         if spool is None or self._directory is None:
             return
+        self.secure()
+        self._owed.settle()
         self._do(spool, "Dead letters could not be looked after", partial(spool.expire, 0))
         self._do(spool, "Rows that were put back could not be found", partial(self._notice_foreign_rows, spool))
         for found in self._directory.adopt():
             self._do(found, "A spool file could not be taken over", partial(self._found, found))
 
-    def numbers(self) -> StoreNumbers:
-        """Return what is on disk."""
+    def secure(self) -> bool:
+        """Tell whether what was committed is where its next owner will find it. What was removed is put back first."""
         with self._lock:
             files = list(self._files)
-        try:
-            times = [each.oldest_ms for each in files if each.oldest_ms is not None]
-            return StoreNumbers(
-                events=sum(each.events for each in files),
-                size_bytes=sum(each.size_bytes for each in files),
-                oldest_age_s=max(0.0, self._wall() - min(times) / 1000) if times else 0.0,
-                dead_letters=sum(each.dead_letters for each in files),
-            )
-        except SpoolError:
-            return StoreNumbers()
+            self._is_adrift = False
+        with self._securing:
+            return False not in [self._secured(spool) for spool in files]
 
-    def close(self) -> None:
-        """Leave the files to whoever comes next."""
+    def _secured(self, spool: Spool) -> bool:
+        if self._directory is None or (spool.has_file and spool.has_lock):
+            return True
+        before = spool.path.name
+        try:
+            self._directory.restore(spool)
+        except (SpoolError, SpoolFull) as error:
+            self._restores_from = time.monotonic() + _REST_S
+            self._failed(spool, error, "A spool file that was removed while it was in use could not be put back")
+            return False
+        line = f"The spool file {before} was removed while it was in use; what it held is now in {spool.path.name}"
+        self._log.say(logging.WARNING, "restored", line)
+        return True
+
+    def numbers(self) -> StoreNumbers:
+        """Return what is on disk, and what became of it."""
+        with self._lock:
+            files = list(self._files)
+        times = [each.oldest_ms for each in files if each.oldest_ms is not None]
+        return StoreNumbers(
+            spooled=sum(each.events for each in files),
+            spooled_bytes=sum(each.size_bytes for each in files),
+            spool_age_s=max(0.0, self._wall() - min(times) / 1000) if times else 0.0,
+            spool_dead_letters=sum(each.dead_letters for each in files),
+            spool_dead_letters_evicted=self._evicted + sum(each.dead_letters_evicted for each in files),
+            spool_files_damaged=self._directory.quarantined if self._directory else 0,
+            unspooled=self._unspooled,
+        )
+
+    def close(self) -> int:
+        """Leave the files to whoever comes next. Returns how many events are lost with files that were removed."""
+        self.secure()
+        self._owed.settle(is_last=True)
         with self._lock:
             files, self._files, self._own = self._files, [], None
             self._is_closed = True
             self._ranges.clear()
             self._left.clear()
+            self._evicted += sum(each.dead_letters_evicted for each in files)
+        left = sum(each.events for each in files if each.has_file)
+        lost = sum(each.events - self._owed.of(each) for each in files if not each.has_file)
         for spool in files:
             self._do(spool, _CLOSING, spool.close)
+        if left:
+            stay = "1 event stays" if left == 1 else f"{left} events stay"
+            line = (
+                f"{stay} in the spool {self._config.spool_dir}, for the next start or for another process that uses it"
+            )
+            self._log.say(logging.INFO, "left", line)
+        return lost
 
     def abandon(self) -> None:
         """Leave the files to the parent, after a fork."""
@@ -310,8 +378,11 @@ class Store:
 
     def _notice_foreign_rows(self, spool: Spool) -> None:
         with self._lock:
-            if not self._ids.is_busy:
-                self._ranges.extend(_Range(spool, first - 1, last) for first, last in self._ids.gaps(spool.last_id()))
+            given = self._ids.begun
+        last_id = spool.last_id()  # without the lock, for which exports wait
+        with self._lock:
+            if not self._ids.is_busy and self._ids.begun == given:
+                self._ranges.extend(_Range(spool, first - 1, last) for first, last in self._ids.gaps(last_id))
 
     def _do(self, spool: Spool, trouble: str, act: Callable[[], object]) -> None:
         try:
@@ -322,9 +393,12 @@ class Store:
     def _failed(self, spool: Spool, error: SpoolError | SpoolFull, trouble: str) -> None:
         if self._is_closed and trouble != _CLOSING:
             return  # a thread that was at it comes too late, and whoever opens the file next does it
-        self._log.say(logging.ERROR, type(error).__name__, f"{trouble}: {printable(error)}")
+        cause = trouble if trouble == _IN_MEMORY else type(error).__name__  # that is told whatever else fails
+        self._log.say(logging.ERROR, cause, f"{trouble}: {printable(error)}")
         if isinstance(error, SpoolCorruptError):
             self._set_aside(spool)
+        elif isinstance(error, SpoolMovedError):
+            self._is_adrift = True
 
     def _set_aside(self, spool: Spool) -> None:
         """Close a damaged file: opening it again saves what can be read, which counts anew."""
@@ -332,21 +406,34 @@ class Store:
             if spool not in self._files:
                 return
             self._files.remove(spool)
+            self._evicted += spool.dead_letters_evicted
             self._lost += sum(each.counted or 0 for each in self._ranges if each.spool is spool)
             self._ranges = deque(each for each in self._ranges if each.spool is not spool)
             self._left = deque(each for each in self._left if each[0] is not spool)
             if spool is self._own:
                 self._own, self._is_open = None, False
+        self._owed.drop(spool)
         self._do(spool, "A damaged spool file could not be closed", spool.close)
 
 
 class StoreNumbers(NamedTuple):
-    """What is on disk."""
+    """What is on disk, as `Statistics` names it."""
 
-    events: int = 0
-    size_bytes: int = 0
-    oldest_age_s: float = 0.0
-    dead_letters: int = 0
+    spooled: int
+    spooled_bytes: int
+    spool_age_s: float
+    spool_dead_letters: int
+    spool_dead_letters_evicted: int
+    spool_files_damaged: int
+    unspooled: int
+
+
+def _append(spool: Spool, rows: Sequence[NewRow], until: float) -> list[int]:
+    """Commit rows; where others hold the file, try again until some moment."""
+    while time.monotonic() < until:
+        with suppress(SpoolBusyError):
+            return spool.append(rows)
+    return spool.append(rows)
 
 
 def _by_spool(kept: Iterable[tuple[Stored, T]]) -> Iterator[tuple[Spool, list[T]]]:

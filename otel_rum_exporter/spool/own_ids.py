@@ -12,6 +12,8 @@ class OwnIds:
         self._known = known
         self._given: list[tuple[int, int]] = []
         self._busy = 0
+        self.begun = 0
+        """How often ids were given out, or about to be."""
 
     @property
     def is_busy(self) -> bool:
@@ -21,6 +23,7 @@ class OwnIds:
     def begin(self) -> None:
         """Take note that ids are about to be given out."""
         self._busy += 1
+        self.begun += 1
 
     def end(self, ids: Sequence[int]) -> None:
         """Take note of those that were, in order and without gaps; of none, if that failed."""

@@ -1,16 +1,21 @@
 """Exporters with a spool: what is accepted survives the process, the endpoint and the memory's bound."""
 
+import contextlib
 import json
+import logging
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from rum_items import MONITOR_ID, key, keyed, session, span, spans
 from rum_processes import run
 from rum_service import event
+from rum_threads import join_own_threads
 
 from otel_rum_exporter import DropReason, RumConfig
 from otel_rum_exporter.pipeline import Pipeline
@@ -399,3 +404,182 @@ def test_too_old(rum, spool_dir):
     assert second.stats().events_dropped == {DropReason.EXPIRED: 10}
     assert second.stats().is_balanced
     second.shutdown(20)
+
+
+# what others do to the files
+
+
+def held(spool_dir):
+    """Somebody in the middle of a transaction, on the only file."""
+    (path,) = SpoolDirectory(spool_dir).files()
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    return holder
+
+
+def test_an_export_does_not_wait_for_others(exporters, rum, spool_dir, caplog):
+    """Its events wait in memory, counted and told once, and are on disk at the end: whoever holds the file lets go by then."""
+    rum.set_faults(status=404)  # the app monitor is parked: nothing is on its way at the end
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export(spans(1, session_id=session(1)))
+    holder = held(spool_dir)
+    began = time.monotonic()
+    for _ in range(10):
+        each.spans.export(spans(2, session_id=session(1)))
+    assert time.monotonic() - began < 4
+    assert (each.stats().queued, each.stats().spooled, each.stats().unspooled) == (21, 1, 20)
+    (line,) = [line for line in caplog.messages if "Events are kept in memory only" in line]
+    assert "locked" in line
+    end = threading.Thread(target=each.shutdown, args=(LONG_MS,))
+    end.start()
+    holder.execute("ROLLBACK")
+    end.join(60)
+    holder.close()
+    assert (each.stats().queued, each.stats().unspooled, each.stats().events_dropped) == (21, 20, {})
+    assert on_disk(spool_dir) == (21, 0)
+    each.delivered_by_others = each.stats().delivered
+
+
+def test_what_could_not_be_removed_is_removed_later(exporters, rum, spool_dir):
+    """Else what was delivered would be sent again at the next start, and what was refused would be tried again."""
+    rum.set_faults(poison=["bad"])
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export([*spans(9, session_id=session(1)), span("bad", session_id=session(1))])
+    holder = held(spool_dir)
+    assert not each.spans.force_flush(LONG_MS)
+    assert (each.stats().delivered, each.stats().spooled) == (9, 10)
+    holder.execute("ROLLBACK")
+    holder.close()
+    each.shutdown()
+    assert on_disk(spool_dir) == (0, 1)
+
+
+def removed(spool_dir):
+    shutil.rmtree(spool_dir, ignore_errors=True)  # a thread may put a file back meanwhile
+
+
+def made_anew(spool_dir):
+    removed(spool_dir)
+    spool_dir.mkdir(mode=0o700, exist_ok=True)
+
+
+def without_its_file(spool_dir):
+    (path,) = SpoolDirectory(spool_dir).files()
+    path.unlink()
+
+
+def taken_away(spool_dir):
+    """For good: a file has the name of the directory."""
+    while not spool_dir.is_file():
+        spool_dir.rename(spool_dir.with_name(f"away-{time.monotonic_ns()}"))
+        with contextlib.suppress(IsADirectoryError):  # a thread was faster, and made one
+            spool_dir.write_text("")
+
+
+@pytest.mark.parametrize("lose", [removed, made_anew, without_its_file])
+def test_a_spool_that_is_removed_in_use_is_put_back(exporters, rum, spool_dir, lose):
+    """With what was on disk alone, too: when a flush says that all is on disk, and at the end."""
+    rum.set_faults(status=503)
+    first = exporters(spool_dir=spool_dir, queue_events=20)
+    for number in range(4):
+        first.spans.export(spans(10, session_id=session(number)))
+    lose(spool_dir)
+    assert first.spans.force_flush(300)
+    assert on_disk(spool_dir) == (40, 0)
+    lose(spool_dir)
+    first.shutdown(300)
+    assert (first.stats().queued, first.stats().events_dropped) == (40, {})
+    assert on_disk(spool_dir) == (40, 0)
+    join_own_threads()
+    rum.clear_faults()
+    second = exporters(spool_dir=spool_dir)
+    second.spans.export(spans(1, session_id=session(6)))
+    until_delivered(second, 40)
+    second.shutdown()
+    assert len(set(sent_ids(rum))) == len(sent_ids(rum)) == 41
+    first.delivered_by_others, second.delivered_by_others = 41, 0
+
+
+def test_what_comes_while_the_spool_is_gone_is_on_disk_in_the_end(exporters, rum, spool_dir):
+    """It waits in memory, where no flush calls it safe, until there is a file again."""
+    rum.set_faults(status=404)
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export(spans(10, session_id=session(1)))
+    made_anew(spool_dir)
+    each.spans.export(spans(5, session_id=session(2)))
+    in_memory = each.stats().unspooled  # none, if a thread that looks after the files was faster
+    assert in_memory in {0, 5}
+    assert each.spans.force_flush(LONG_MS) is (not in_memory)
+    assert on_disk(spool_dir) == (15 - in_memory, 0)
+    each.spans.export(spans(1, session_id=session(2)))
+    assert on_disk(spool_dir) == (16 - in_memory, 0)
+    each.shutdown(LONG_MS)
+    assert (each.stats().queued, each.stats().unspooled, each.stats().events_dropped) == (16, in_memory, {})
+    assert on_disk(spool_dir) == (16, 0)
+
+
+def test_a_spool_that_cannot_be_put_back_is_still_delivered(exporters, rum, spool_dir):
+    """What was on disk alone is read from the file that is open, though it has no name any more."""
+    rum.set_faults(status=503)
+    each = exporters(spool_dir=spool_dir, queue_events=20)
+    for number in range(4):
+        each.spans.export(spans(10, session_id=session(number)))
+    taken_away(spool_dir)
+    assert not each.spans.force_flush(300)
+    rum.clear_faults()
+    each.spans.force_flush(LONG_MS)
+    until_delivered(each, 40)
+    each.shutdown()
+    assert (each.stats().delivered, each.stats().queued, each.stats().events_dropped) == (40, 0, {})
+    assert len(set(sent_ids(rum))) == len(sent_ids(rum)) == 40
+
+
+def test_what_is_lost_with_a_spool_is_counted(exporters, rum, spool_dir, caplog):
+    """Nothing of it waits anywhere after the end."""
+    rum.set_faults(status=503)
+    each = exporters(spool_dir=spool_dir, queue_events=20)
+    for number in range(4):
+        each.spans.export(spans(10, session_id=session(number)))
+    taken_away(spool_dir)
+    each.shutdown(300)
+    assert each.stats().is_balanced
+    assert (each.stats().queued, each.stats().events_dropped) == (0, {DropReason.DAMAGED: 40})
+    assert [line for line in caplog.messages if "40 of 40 events were not delivered" in line]
+
+
+# what is told
+
+
+def test_the_end_says_what_stays_on_disk(exporters, rum, spool_dir, caplog):
+    """Once, and only if something does."""
+    caplog.set_level(logging.INFO, "otel_rum_exporter")
+    rum.set_faults(status=503)
+    first = exporters(spool_dir=spool_dir)
+    first.spans.export(spans(12, session_id=session(1)))
+    first.shutdown(200)
+    first.shutdown(200)
+    lines = [line for line in caplog.messages if f"12 events stay in the spool {spool_dir}" in line]
+    assert len(lines) == 1
+    join_own_threads()
+    rum.clear_faults()
+    caplog.clear()
+    second = exporters(spool_dir=spool_dir)
+    second.spans.export(spans(1, session_id=session(2)))
+    until_delivered(second, 12)
+    second.shutdown()
+    assert not [line for line in caplog.messages if "in the spool" in line]
+    first.delivered_by_others, second.delivered_by_others = 13, 0
+
+
+def test_dead_letters_that_make_room_are_counted(exporters, rum, spool_dir, monkeypatch):
+    """Also when the file is closed."""
+    monkeypatch.setattr("otel_rum_exporter.spool.dead_letters.MAX_AGE_MS", -1)  # each is too old at once
+    rum.set_faults(poison=["bad"])
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export([span("good", session_id=session(1)), span("bad", session_id=session(1))])
+    assert not each.spans.force_flush(LONG_MS)
+    for _ in range(2):
+        stats = each.stats()
+        assert (stats.dead_lettered, stats.spool_dead_letters) == ({DropReason.REJECTED: 1}, 0)
+        assert stats.spool_dead_letters_evicted == 1
+        each.shutdown()
