@@ -23,7 +23,7 @@ from typing import Any
 from opentelemetry import _logs, trace
 
 from otel_rum_exporter import exporters
-from otel_rum_exporter.convert.mobile import TITLE
+from otel_rum_exporter.convert.conversion import TITLE
 from otel_rum_exporter.identity import PROCESS_SESSION
 from otel_rum_exporter.otlp import Log, LogRecord, Resource
 from otel_rum_exporter.stats import CauseLog

@@ -11,12 +11,12 @@ from typing import NamedTuple
 from uuid import uuid4
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import SessionView
-from otel_rum_exporter.convert.conversion import CustomAttributes, Deferred, Draft
+from otel_rum_exporter.convert.conversion import NOTHING, Deferred, Draft
 from otel_rum_exporter.delivery import Rejection
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode, shrink, utf8_bytes, wire_bytes
@@ -84,6 +84,14 @@ def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, s
     return Assembled(full, writer.written, writer.dropped, writer.rejected, writer.left, domain is None, writer.counted)
 
 
+class _Metadata(Struct, frozen=True, gc=False):
+    """The metadata of an event as JSON text, with its size there and as a string in a request body, in bytes."""
+
+    content: str
+    utf8_bytes: int
+    wire_bytes: int
+
+
 class _Writer:
     """Writes events one after the other, until the request is full."""
 
@@ -111,6 +119,8 @@ class _Writer:
         self._in_event = {} if session_metadata else shared
         self._room = room
         self._is_full = False
+        self._known: dict[Hashable, _Metadata] = {}
+        """The metadata of events that name nothing of their own, by where they were: most of a batch have the same."""
 
     def write(self, queued: Queued, *, is_wanted: bool = True) -> None:
         if self._is_full or not is_wanted:
@@ -124,18 +134,23 @@ class _Writer:
         if isinstance(details, DropReason):
             self.dropped.append((queued, details))
             return
-        event = self._event(draft, place, details)
-        if event is None:
-            event = self._as_it_is(draft, details)
+        content = details if isinstance(details, str) else encode(details)
+        metadata = self._metadata(draft, place)
+        fitting = _fitting(content, metadata)
+        if fitting is None and draft.attributes:  # custom attributes are worth less than the event
+            metadata = self._metadata(msgspec.structs.replace(draft, attributes=NOTHING), place)
+            fitting = _fitting(content, metadata)
+        if fitting is None:
+            event = self._event(draft, content, "{}")
             self.rejected.append(Rejection(queued, event, "more than 6,144 bytes", DropReason.TOO_LARGE))
             return
-        self._room -= wire_bytes(event.details) + wire_bytes(event.metadata) + len(event.type) + _EVENT_BYTES
+        self._room -= wire_bytes(fitting) + metadata.wire_bytes + len(draft.type) + _EVENT_BYTES
         # one event alone always fits: it has at most 6,144 bytes
         if self._room < 0 and self.events:
             self._is_full = True
             self.left.append(queued)
             return
-        self.events.append(event)
+        self.events.append(self._event(draft, fitting, metadata.content))
         self.written.append(queued)
         if counted is not None:
             self.counted[counted] += 1
@@ -161,22 +176,9 @@ class _Writer:
     def _limit(self, draft: Draft) -> int:
         return self._image_limit if draft.is_limited else 1
 
-    def _as_it_is(self, draft: Draft, details: str | Details) -> RumEvent:
-        content = details if isinstance(details, str) else encode(details)
+    def _event(self, draft: Draft, details: str, metadata: str) -> RumEvent:
         timestamp = round(_time_ns(draft, self._start_ns) / 1e6) / 1e3
-        return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=content, metadata="{}")
-
-    def _event(self, draft: Draft, place: Place | None, details: str | Details) -> RumEvent | None:
-        """Return the event; None if it is too large, however much is cut."""
-        content = details if isinstance(details, str) else encode(details)
-        metadata = encode(self._metadata(draft, draft.attributes, place))
-        fitting = _fitting(content, metadata)
-        if fitting is None and draft.attributes:
-            metadata = encode(self._metadata(draft, {}, place))  # custom attributes are worth less than the event
-            fitting = _fitting(content, metadata)
-        if fitting is None:
-            return None
-        return msgspec.structs.replace(self._as_it_is(draft, fitting), metadata=metadata)
+        return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=details, metadata=metadata)
 
     def _page_view(self, time_ns: int, view: PageViewEvent) -> tuple[Place | None, PageViewEvent | DropReason]:
         """Return the view with its place in the session, DUPLICATE if the user was on that page already."""
@@ -187,8 +189,17 @@ class _Writer:
         is_known = places and places[0].visit.time_ns <= time_ns
         return None, DropReason.DUPLICATE if is_known else view
 
-    def _metadata(self, draft: Draft, custom: CustomAttributes, place: Place | None) -> dict[str, object]:
-        metadata: dict[str, object] = {**custom, **self._in_event, "version": _VERSION}
+    def _metadata(self, draft: Draft, place: Place | None) -> _Metadata:
+        if draft.attributes or isinstance(draft.details, PageViewEvent):
+            return _measured(encode(self._members(draft, place)))
+        key = (id(place), draft.page, draft.domain)  # the session's view keeps its places
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = _measured(encode(self._members(draft, place)))
+        return known
+
+    def _members(self, draft: Draft, place: Place | None) -> dict[str, object]:
+        metadata: dict[str, object] = {**draft.attributes, **self._in_event, "version": _VERSION}
         if draft.domain and draft.domain != self._domain and not self._pinned:
             metadata["domain"] = draft.domain
         # what a view's item says of the page may be of the one before
@@ -205,9 +216,13 @@ def _time_ns(draft: Draft, start_ns: int) -> int:
     return start_ns if draft.type == START else draft.time_ns
 
 
-def _fitting(content: str, metadata: str) -> str | None:
+def _measured(metadata: str) -> _Metadata:
+    return _Metadata(metadata, utf8_bytes(metadata), wire_bytes(metadata))
+
+
+def _fitting(content: str, metadata: _Metadata) -> str | None:
     """Return the details, cut as far as an event's size asks for; None if that is not far enough."""
-    room = MAX_EVENT_BYTES - utf8_bytes(metadata)
+    room = MAX_EVENT_BYTES - metadata.utf8_bytes
     return content if utf8_bytes(content) <= room else shrink(content, room)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Struct, field
 
 from otel_rum_exporter.context import is_near
-from otel_rum_exporter.convert.conversion import Draft
+from otel_rum_exporter.convert.conversion import Draft, Once
 from otel_rum_exporter.encoding import wire_bytes
 from otel_rum_exporter.session import BatchKey, Keyed
 
@@ -57,6 +57,7 @@ class Queued(Struct, gc=False, eq=False):
 
 
 class _Buffer(Struct):
+    key: BatchKey
     events: deque[Queued] = field(default_factory=deque)
     size: int = 0
     ticket: int = -1  # which entry of the schedule is this buffer's; older entries are void
@@ -99,19 +100,24 @@ class Batches:
 
     def add(self, keyed: Keyed, now: float, epoch: int, stored: Stored | None = None) -> Queued | None:
         """Take an event. Returns the one that it replaces, of the same report; itself, if that is out already."""
-        queued = Queued(keyed.key, keyed.draft, now, epoch, size_of(keyed.draft), keyed.user_id, stored)
-        replaced = self._replace(queued)
-        if keyed.is_earlier and replaced is None:
-            return queued
-        buffer = self._buffers.setdefault(queued.key, _Buffer())
+        buffer = self._buffers.get(keyed.key)
+        key = keyed.key if buffer is None else buffer.key  # one for all of them
+        queued = Queued(key, keyed.draft, now, epoch, size_of(keyed.draft), keyed.user_id, stored)
+        replaced = None
+        once = queued.draft.once
+        if once is not None:
+            replaced = self._replace(queued, once)
+            if keyed.is_earlier and replaced is None:
+                return queued
+            self._reported[queued.key.context, once.key] = queued
+        if buffer is None or not buffer.events:  # perhaps the event that was replaced was all
+            buffer = self._buffers[key] = _Buffer(key)
         buffer.events.append(queued)
         buffer.size += queued.size
         self.count += 1
         self.size += queued.size
-        if queued.draft.once:
-            self._reported[queued.key.context, queued.draft.once.key] = queued
         if len(buffer.events) == 1 or self._is_full(buffer):
-            self._reschedule(queued.key, buffer)
+            self._reschedule(key, buffer)
         return replaced
 
     def due_in(self, now: float, *, is_crowded: bool = False) -> float | None:
@@ -179,7 +185,7 @@ class Batches:
     def give_back(self, events: list[Queued]) -> None:
         """Put events that did not fit into their batch back to the front of their buffer."""
         key = events[0].key
-        buffer = self._buffers.setdefault(key, _Buffer())
+        buffer = self._buffers.setdefault(key, _Buffer(key))
         buffer.events.extendleft(reversed(events))
         for queued in events:
             if queued.draft.once:
@@ -255,15 +261,14 @@ class Batches:
     def _count_out(self, queued: Queued) -> None:
         self.count -= 1
         self.size -= queued.size
-        name = (queued.key.context, queued.draft.once.key) if queued.draft.once else None
-        if name and self._reported.get(name) is queued:
-            del self._reported[name]
-
-    def _replace(self, queued: Queued) -> Queued | None:
-        """Take out what reports the same and still waits: of a metric that grows an older value, else a later time."""
         once = queued.draft.once
-        waiting = self._reported.get((queued.key.context, once.key)) if once else None
-        if once is None or waiting is None or waiting.key != queued.key:
+        if once is not None and self._reported.get((queued.key.context, once.key)) is queued:
+            del self._reported[queued.key.context, once.key]
+
+    def _replace(self, queued: Queued, once: Once) -> Queued | None:
+        """Take out what reports the same and still waits: of a metric that grows an older value, else a later time."""
+        waiting = self._reported.get((queued.key.context, once.key))
+        if waiting is None or waiting.key != queued.key:
             return None
         if not once.latest and not is_near(once, waiting.draft.time_ns - queued.draft.time_ns):
             return None
@@ -312,4 +317,5 @@ class Batches:
 def size_of(draft: Draft) -> int:
     """Return what an event adds to a request body. Units: bytes, metadata estimated."""
     size = wire_bytes(draft.details) if isinstance(draft.details, str) else _UNRESOLVED_BYTES
-    return _ENVELOPE_BYTES + size + sum(len(name) + 64 for name in draft.attributes)
+    attributes = sum(len(name) + 64 for name in draft.attributes) if draft.attributes else 0
+    return _ENVELOPE_BYTES + size + attributes

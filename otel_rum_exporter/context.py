@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections.abc import Hashable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
 
-from otel_rum_exporter.convert.conversion import CustomAttributes, Draft, Once
+from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Draft, Once
 from otel_rum_exporter.events import NO_CLIENT, Client
 from otel_rum_exporter.identity import NOBODY
 from otel_rum_exporter.timeline import Place, Timeline
@@ -26,7 +25,6 @@ _SEEN, _SENT = "seen", "sent"
 _SERVER_RANK, _NO_RANK = 2**64, 2**65
 # what a session takes, as measured with 100,000 of them: the session itself, a note, a member of a note, a visit, a user
 _SESSION_BYTES, _NOTE_BYTES, _MEMBER_BYTES, _VISIT_BYTES, _USER_BYTES = 690, 90, 40, 220, 170
-_NO_ATTRIBUTES: CustomAttributes = MappingProxyType({})
 _LOOK_AHEAD_NS = 30_000_000_000  # how long before its record a hard load may have begun
 
 
@@ -47,7 +45,7 @@ class Session(Struct, gc=False):
     is_client: bool = False
     events: int = 0
     begun_ns: int | None = None  # the time of the earliest of the user's own events
-    begun_with: CustomAttributes = _NO_ATTRIBUTES  # that event's
+    begun_with: CustomAttributes = NOTHING  # that event's
     domain: str | None = None
     domain_rank: int = _NO_RANK
     users: tuple[Stay, ...] = ()
@@ -62,9 +60,9 @@ class Session(Struct, gc=False):
 
     def weigh(self) -> int:
         """Return by how much the session has grown since it was last weighed. Units: bytes, estimated."""
-        visits, users = _VISIT_BYTES * len(self.timeline.visits), _USER_BYTES * len(self.users)
-        attributes = _NOTE_BYTES * len(self.begun_with)
-        before, self.size = self.size, _SESSION_BYTES + self.note_bytes + visits + users + attributes
+        before = self.size
+        self.size = _SESSION_BYTES + self.note_bytes + _VISIT_BYTES * len(self.timeline.visits)
+        self.size += _USER_BYTES * len(self.users) + _NOTE_BYTES * len(self.begun_with)
         return self.size - before
 
     def view(self) -> SessionView:
@@ -82,15 +80,20 @@ class Session(Struct, gc=False):
         if is_client and (self.begun_ns is None or draft.time_ns <= self.begun_ns):
             is_tie = draft.time_ns == self.begun_ns
             self.begun_with = min(self.begun_with, draft.attributes, key=_text) if is_tie else draft.attributes
-            self.begun_with = self.begun_with or _NO_ATTRIBUTES
+            self.begun_with = self.begun_with or NOTHING
             self.begun_ns = draft.time_ns
-        rank = draft.time_ns if is_client else draft.time_ns + _SERVER_RANK
-        if draft.domain and rank < self.domain_rank:
-            self.domain, self.domain_rank = sys.intern(draft.domain), rank
+        if draft.domain:
+            rank = draft.time_ns if is_client else draft.time_ns + _SERVER_RANK
+            if rank < self.domain_rank:
+                self.domain, self.domain_rank = sys.intern(draft.domain), rank
 
     def learn_user(self, user_id: str, first_ns: int, last_ns: int) -> None:
         """Take note of the user that an item names. Of two that alternate within a moment the order may be lost."""
-        self.users = _with(self.users, Stay(first_ns, last_ns, user_id))[-_MAX_USERS:]
+        latest = self.users[-1] if self.users else None
+        if latest is None or latest.user_id != user_id or first_ns < latest.first_ns:
+            self.users = _with(self.users, Stay(first_ns, last_ns, user_id))[-_MAX_USERS:]
+        elif last_ns > latest.last_ns:
+            self.users = (*self.users[:-1], Stay(latest.first_ns, last_ns, user_id))
 
     def learn_fact(self, name: Hashable, fact: Any) -> None:
         """Take note of what other items need: of the calls of a URL the latest."""
@@ -156,8 +159,8 @@ class SessionView(NamedTuple):
     client: Client = NO_CLIENT
     caller: Client = NO_CLIENT
     begun_ns: int | None = None
-    begun_with: CustomAttributes = _NO_ATTRIBUTES
-    notes: Mapping[int, Any] = MappingProxyType({})
+    begun_with: CustomAttributes = NOTHING
+    notes: Mapping[int, Any] = NOTHING
     users: Sequence[Stay] = ()
 
     def fact(self, key: Hashable) -> Any:
@@ -171,6 +174,8 @@ class SessionView(NamedTuple):
 
     def user_at(self, time_ns: int) -> str:
         """Return the user of a moment, as of the last item until then that named one."""
+        if not self.users:
+            return NOBODY
         index = bisect_right(self.users, time_ns, key=lambda stay: stay.first_ns)
         return self.users[index - 1].user_id if index else NOBODY
 
@@ -179,11 +184,13 @@ class SessionView(NamedTuple):
 
         Just before a session's first page that is the first: a hard load is reported when it is done.
         """
+        if not self.places:
+            return None
         after = bisect_right(self.places, time_ns, key=lambda place: place.visit.time_ns)
         if after:
             return self.places[after - 1]
-        first = self.places[0] if self.places else None
-        is_load = first and first.interaction == 0 and first.visit.time_ns - time_ns <= _LOOK_AHEAD_NS
+        first = self.places[0]
+        is_load = first.interaction == 0 and first.visit.time_ns - time_ns <= _LOOK_AHEAD_NS
         return first if is_load else None
 
     def place_of(self, time_ns: int, page_id: str) -> Place | None:
@@ -198,7 +205,7 @@ def _text(attributes: CustomAttributes) -> str:
 
 def merged(old: Client, new: Client) -> Client:
     """Return what is known of a device: the latest word on each member."""
-    return new if old == NO_CLIENT else Client(**{
+    return new if old in (NO_CLIENT, new) else Client(**{
         name: getattr(new, name) if getattr(new, name) is not msgspec.UNSET else getattr(old, name)
         for name in Client.__struct_fields__
     })  # fmt: skip

@@ -78,6 +78,8 @@ def _keeps(value: Any, depth: int) -> bool:
 
 def well_formed(text: str) -> str:
     """Return the text with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    if type(text) is str and text.isascii():
+        return text
     text = str.__str__(text)
     try:
         text.encode()

@@ -7,7 +7,6 @@ import hmac
 import os
 import re
 import threading
-from collections import deque
 from functools import lru_cache
 from uuid import UUID, uuid4, uuid5
 
@@ -26,14 +25,15 @@ _HEX = re.compile(r"[0-9a-f]{32}")
 class ProcessSession:
     """The session that items without one belong to, and its user. Thread-safe; a forked child goes on with it.
 
-    An ended session is followed by one that begins when its id is first asked for.
+    An ended session is followed by one that begins when its id is first asked for. The lock is for changes: what is asked
+    for each item reads one value that is never changed in place.
     """
 
     def __init__(self, session_id: str | None = None) -> None:
         """Begin a session, with a new id unless one is given."""
         self._user: str | None = None
         self._lock = threading.Lock()
-        self._ids: deque[str] = deque(maxlen=_MAX_OWN)
+        self._ids: tuple[str, ...] = ()
         self.start(session_id)
 
     def begin_in_child(self) -> None:
@@ -50,7 +50,7 @@ class ProcessSession:
     def known(self) -> frozenset[str]:
         """The ids of the sessions that have begun, the latest of them."""
         with self._lock:
-            return frozenset(list(self._ids) if self._has_begun else list(self._ids)[:-1])
+            return frozenset(self._ids if self._has_begun else self._ids[:-1])
 
     def join(self) -> str:
         """Return the id of the session for an item to join; after an end that begins the next."""
@@ -61,7 +61,7 @@ class ProcessSession:
     def start(self, session_id: str | None = None) -> str:
         """Begin a session, with a new id unless one is given. Returns the id."""
         with self._lock:
-            self._ids.append(session_id or str(uuid4()))
+            self._add(session_id or str(uuid4()))
             self._has_begun = True
             return self._ids[-1]
 
@@ -69,7 +69,7 @@ class ProcessSession:
         """End the session. The id of the next is the same in children that are forked before it begins."""
         with self._lock:
             if self._has_begun:
-                self._ids.append(str(uuid4()))
+                self._add(str(uuid4()))
                 self._has_begun = False
 
     def set_user(self, user_id: str | None) -> None:
@@ -78,13 +78,14 @@ class ProcessSession:
 
     def user_of(self, session_id: str) -> str | None:
         """Return the user of the current session; None of any other, and before a user was named."""
-        with self._lock:
-            return self._user if session_id == self._ids[-1] else None
+        return self._user if self._user is not None and session_id == self._ids[-1] else None
 
     def is_own(self, session_id: str | None) -> bool:
         """Tell whether a session is, or was, the process's own."""
-        with self._lock:
-            return session_id in self._ids
+        return session_id in self._ids
+
+    def _add(self, session_id: str) -> None:
+        self._ids = (*self._ids, session_id)[-_MAX_OWN:]
 
 
 PROCESS_SESSION = ProcessSession()

@@ -9,9 +9,9 @@ import hashlib
 import sys
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from typing import NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import Session, SessionView, merged
@@ -31,7 +31,7 @@ _AFTER_END_S = 10.0  # for which a session that has ended is remembered at least
 _ALWAYS_NS = -(2**80)  # before any item
 
 
-class BatchKey(NamedTuple):
+class BatchKey(Struct, frozen=True, gc=False, cache_hash=True):
     """What a request says once, but for the user. `client` is what the batch's items say of the user's device.
 
     `is_client` is None where neither the items nor their session have said so far whether they come from one.
@@ -48,7 +48,7 @@ class BatchKey(NamedTuple):
         return self.monitor.id + self.session_id
 
 
-class Keyed(NamedTuple):
+class Keyed(Struct, frozen=True, gc=False):
     """An event with whose it is.
 
     `user_id` is None where the item names no user: then it is the one that the session has at the event's time.
@@ -149,18 +149,19 @@ class Sessions:
     def _events(
         self, session: Session, key: BatchKey, conversion: Conversion, user_id: str | None
     ) -> list[Keyed] | DropReason:
-        starts = [draft for draft in conversion.events if draft.type == START]
         # a start is of whoever the user was then, whichever item came first
-        events = [Keyed(key, draft) for draft in self._start(session, key.session_id, conversion, starts)]
+        start = None if session.started else self._start(session, key.session_id, conversion)
+        events = [] if start is None else [Keyed(key, start)]
+        session.events += len(events)
         for draft in conversion.events:
-            if draft in starts:
+            if draft.type == START:
                 continue
-            is_news = session.is_news(draft)
+            is_news = draft.once is None or session.is_news(draft)
             if is_news or session.is_earlier(draft):
-                events.append(Keyed(key, draft, user_id, is_earlier=not is_news))
+                events.append(Keyed(key, draft, user_id, not is_news))
+                session.events += is_news
         if not events:
             return DropReason.DUPLICATE
-        session.events += sum(not keyed.is_earlier for keyed in events)
         limit = self._config.session_event_limit
         return DropReason.LIMITED if limit and session.events > limit else events
 
@@ -168,7 +169,7 @@ class Sessions:
         """Return the conversion with the process's session where it has none, and with the user of that."""
         session = conversion.session or (None if self.serves_others else self._process_session.join())
         user = conversion.user or (self._process_session.user_of(session) if session else None)
-        if (session, user) == (conversion.session, conversion.user):
+        if session is conversion.session and user is conversion.user:
             return conversion
         return msgspec.structs.replace(conversion, session=session, user=user)
 
@@ -181,16 +182,16 @@ class Sessions:
         return session
 
     def _forget(self, now: float) -> None:
-        while len(self._sessions) > self._config.context_sessions or self._is_too_large():
+        while len(self._sessions) > self._config.context_sessions or (
+            self._size > self._config.context_bytes and len(self._sessions) > 1
+        ):
             self._size -= self._sessions.popitem(last=False)[1].size
             self.forgotten += 1
         oldest = next(iter(self._sessions))
         if now - self._sessions[oldest].seen_at > _IDLE_S:
             self._size -= self._sessions.pop(oldest).size
-        self._forget_ended(now)
-
-    def _is_too_large(self) -> bool:
-        return self._size > self._config.context_bytes and len(self._sessions) > 1
+        if self._ended:
+            self._forget_ended(now)
 
     def _end(self, context: str, now: float) -> None:
         self._ended[context] = now
@@ -208,18 +209,20 @@ class Sessions:
 
     def _learn(self, session: Session, conversion: Conversion, monitor: AppMonitor, user_id: str | None) -> None:
         origin = conversion.origin
-        session.is_client = session.is_client or bool(origin.is_client)
-        if origin.client != NO_CLIENT and origin.is_client:
-            session.client = self._shared(merged(session.client, origin.client))
-        elif origin.client != NO_CLIENT:
-            session.caller = self._shared(origin.client)
+        is_client = bool(origin.is_client)
+        session.is_client = session.is_client or is_client
+        if origin.client is not NO_CLIENT and origin.client != NO_CLIENT:
+            if is_client:
+                session.client = self._shared(merged(session.client, origin.client))
+            else:
+                session.caller = self._shared(origin.client)
         if user_id is not None and conversion.events:
             times = [draft.time_ns for draft in conversion.events]
             session.learn_user(user_id, min(times), max(times))
         elif conversion.previous_session:
             self._carry_user_over(session, monitor.id + session_uuid(conversion.previous_session, monitor.id))
         for draft in conversion.events:
-            session.learn_when_and_where(draft, is_client=bool(origin.is_client))
+            session.learn_when_and_where(draft, is_client=is_client)
             if isinstance(draft.details, PageViewEvent):
                 session.timeline.add(_visit(draft, draft.details))
         if conversion.seen:
@@ -247,19 +250,20 @@ class Sessions:
         client = session.client if is_client else NO_CLIENT if is_client is None else session.caller
         return BatchKey(monitor, session_id, is_client, client)
 
-    def _start(self, session: Session, session_id: str, conversion: Conversion, explicit: list[Draft]) -> list[Draft]:
+    def _start(self, session: Session, session_id: str, conversion: Conversion) -> Draft | None:
         """Return the session's start, once, at the first sight of a user's own item or of the process's session."""
-        if session.started or self._config.session_start == "off" or conversion.session in self._inherited:
-            return []
+        if self._config.session_start == "off" or conversion.session in self._inherited:
+            return None
         is_own = conversion.origin.is_client or self._process_session.is_own(conversion.session)
+        explicit = [draft for draft in conversion.events if draft.type == START]
         if not explicit and not (is_own and self._config.session_start == "first_seen"):
-            return []
+            return None
         session.started = True
         first = min(explicit or conversion.events, key=lambda draft: draft.time_ns)
         # the same id wherever the session is seen
         start_id = uuid_of(hashlib.sha256(b"session_start:" + session_id.encode()).digest()[:16])
         details = encode(SessionStartEvent())
-        return [Draft(id=start_id, time_ns=first.time_ns, type=START, details=details, attributes=first.attributes)]
+        return Draft(id=start_id, time_ns=first.time_ns, type=START, details=details, attributes=first.attributes)
 
 
 def _visit(draft: Draft, view: PageViewEvent) -> Visit:

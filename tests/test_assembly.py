@@ -131,9 +131,9 @@ def test_domain(events, known, options, domain, in_event):
     [
         pytest.param(KEY, Client(browserName="Firefox"), "Firefox", id="known better by now"),
         pytest.param(KEY, NO_CLIENT, "Chrome", id="the session is forgotten"),
-        pytest.param(KEY._replace(client=NO_CLIENT), CHROME, "Chrome", id="the session's"),
-        pytest.param(KEY._replace(client=NO_CLIENT, is_client=False), CHROME, None, id="a server's"),
-        pytest.param(KEY._replace(client=NO_CLIENT), NO_CLIENT, None, id="unknown"),
+        pytest.param(replace(KEY, client=NO_CLIENT), CHROME, "Chrome", id="the session's"),
+        pytest.param(replace(KEY, client=NO_CLIENT, is_client=False), CHROME, None, id="a server's"),
+        pytest.param(replace(KEY, client=NO_CLIENT), NO_CLIENT, None, id="unknown"),
     ],
 )
 def test_browser(key, known, expected):
@@ -195,9 +195,9 @@ def test_page_views():
 def test_a_callers_user_agent():
     """A server's item has its caller's, if only by another item of the session; not that of another caller."""
     caller, other = Client(user_agent="curl"), Client(user_agent="wget")
-    key = KEY._replace(is_client=False)
+    key = replace(KEY, is_client=False)
     for own, expected in ((NO_CLIENT, "curl"), (other, "wget")):
-        assembled = put_together([queued(key=key._replace(client=own))], SessionView(client=CHROME, caller=caller))
+        assembled = put_together([queued(key=replace(key, client=own))], SessionView(client=CHROME, caller=caller))
         assert json.loads(assembled.batch.session_metadata).get("aws:userAgent") == expected
 
 

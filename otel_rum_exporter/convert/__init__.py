@@ -12,8 +12,8 @@ from msgspec import UNSET, Struct
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import hook, logs, metadata, mobile, navigation, pages, privacy, spans
-from otel_rum_exporter.convert.attributes import Attributes, text
-from otel_rum_exporter.convert.conversion import Conversion, Deferred, Draft, Found, Origin, Part
+from otel_rum_exporter.convert.attributes import Attributes, read, taken, text
+from otel_rum_exporter.convert.conversion import NOTHING, Conversion, Deferred, Draft, Found, Origin, Part, Said
 from otel_rum_exporter.convert.ids import LogEventIds, span_event_id
 from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.drops import DropReason
@@ -23,7 +23,6 @@ from otel_rum_exporter.items import LogItem, ResourceItem, ScopeItem, SpanItem
 
 __all__ = ["Conversion", "Converter", "Draft", "LogEventIds"]
 
-_SELF = "otel_rum_exporter"
 _MAX_ORIGINS = 256  # resources are few; this bounds those that are not
 
 EventId = Callable[[str, int, str], str]
@@ -45,40 +44,44 @@ class Converter:
 
     def span(self, span: SpanItem, *, with_itself: bool = True) -> Conversion | DropReason:
         """Convert a span: itself, if that is wanted, its exceptions, its named events."""
-        if _is_own(span.instrumentation_scope):
-            return DropReason.SELF_TRAFFIC
-        attributes = dict(span.attributes or {})
         origin = self._origin(span.resource, span.instrumentation_scope)
-        found = spans.read(spans.Span(span, attributes, origin), self._config, with_itself=with_itself)
-        found = self._said(span, found, known_ns(span.end_time, span.start_time))
+        if origin.is_own:
+            return DropReason.SELF_TRAFFIC
+        attributes = taken(span.attributes)
+        # the SDK copies a span's events each time they are asked for
+        found = spans.read(spans.Span(span, attributes, origin, span.events), self._config, with_itself=with_itself)
+        if self._config.convert is not None:
+            found = hook.apply(self._config.convert, span, found, known_ns(span.end_time, span.start_time))
         if isinstance(found, DropReason):
             return found
+        said = read(attributes, Said)
         if span.kind in spans.ENTRY_KINDS and not origin.is_client:
             place = self._entry_place(attributes, origin)
             origin = metadata.with_caller(origin, attributes) if spans.is_first_server(span) else origin
         else:
             # spans are given their page when they begin
             seen_ns = known_ns(span.start_time, span.end_time)
-            place = self._place(attributes, origin, seen_ns, _destination_of_span(span, attributes))
+            place = self._place(attributes, said, origin, seen_ns, _destination_of_span(span, attributes))
             origin = metadata.with_device(origin, attributes) if origin.is_client else origin
-        return self._conversion(
-            found, attributes, origin, place, lambda name, _time_ns, content: span_event_id(span.context, name, content)
-        )
+        context = span.context
+        return _conversion(found, said, origin, place, lambda name, _, content: span_event_id(context, name, content))
 
     def log(self, log: LogItem, ids: LogEventIds) -> Conversion | DropReason:
         """Convert a log record. `ids` belongs to the export that the record is part of."""
-        if _is_own(log.instrumentation_scope):
-            return DropReason.SELF_TRAFFIC
         record = log.log_record
-        attributes: Attributes = dict(record.attributes or {})
+        attributes = taken(record.attributes)
         name = record.event_name or text(attributes, "event.name", "otel.event.name") or ""
         attributes = logs.with_body(name, attributes, record.body)
         origin = self._origin(log.resource, log.instrumentation_scope, is_client_event=metadata.is_client_event(name))
+        if origin.is_own:
+            return DropReason.SELF_TRAFFIC
+        said = read(attributes, Said)
         if name == logs.END:
-            return self._conversion(Found([]), attributes, origin, NOWHERE, _no_id, ends_session=True)
+            return _conversion(Found([]), said, origin, NOWHERE, _no_id, ends_session=True)
         time_ns = known_ns(record.timestamp, record.observed_timestamp)
         found = logs.read(logs.Log(record, name, attributes, origin, time_ns), self._config)
-        found = self._said(log, found, time_ns)
+        if self._config.convert is not None:
+            found = hook.apply(self._config.convert, log, found, time_ns)
         if isinstance(found, DropReason):
             return found
         destination = text(attributes, "url.full", "navigation.url") if name in _PAGE_RECORDS else None
@@ -88,54 +91,10 @@ class Converter:
             if destination
             else known_ns(record.observed_timestamp, record.timestamp)
         )
-        place = self._place(attributes, origin, seen_ns, destination)
-        session = text(attributes, "session.id")
-        return self._conversion(
-            found,
-            attributes,
-            origin,
-            place,
-            lambda _name, time_ns, content: ids.next(record, session, time_ns, content),
+        place = self._place(attributes, said, origin, seen_ns, destination)
+        return _conversion(
+            found, said, origin, place, lambda _, time_ns, content: ids.next(record, said.session, time_ns, content)
         )
-
-    def _conversion(  # noqa: PLR0913 - what an item is made of
-        self,
-        found: Found,
-        attributes: Attributes,
-        origin: Origin,
-        place: _Place,
-        event_id: EventId,
-        *,
-        ends_session: bool = False,
-    ) -> Conversion | DropReason:
-        """Return the conversion; the reason of a part that became nothing, if none became anything."""
-        drafts, facts, reason = [], dict(found.facts), None
-        for part in found.parts:
-            draft = _draft(part, place, event_id)
-            if isinstance(draft, DropReason):
-                reason = draft
-                continue
-            drafts.append(draft)
-            if part.known_as is not None:
-                facts[part.known_as] = draft.id
-        if not drafts and not facts and not ends_session:
-            return reason or DropReason.INCOMPLETE
-        return Conversion(
-            session=text(attributes, "session.id") or origin.session,
-            user=text(attributes, "user.id", "enduser.pseudo.id", "enduser.id", "app.installation.id") or origin.user,
-            origin=origin,
-            events=drafts,
-            facts=facts,
-            seen=_seen(place, origin),
-            previous_session=text(attributes, "session.previous_id"),
-            ends_session=ends_session,
-        )
-
-    def _said(self, item: SpanItem | LogItem, found: Found | DropReason, time_ns: int) -> Found | DropReason:
-        """Return what the user's function makes of an item, if there is one and the item is the user's."""
-        if self._config.convert is None or found is DropReason.SELF_TRAFFIC:
-            return found
-        return hook.apply(self._config.convert, item, found, time_ns)
 
     def _origin(self, resource: ResourceItem, scope: ScopeItem | None, *, is_client_event: bool = False) -> Origin:
         """Return what resource and scope say, worked out once for each pair: items share these objects."""
@@ -149,13 +108,14 @@ class Converter:
             known = self._origins[key] = (origin, resource, scope)
         return known[0]
 
-    def _place(self, attributes: Attributes, origin: Origin, seen_ns: int, destination: str | None) -> _Place:
+    def _place(
+        self, attributes: Attributes, said: Said, origin: Origin, seen_ns: int, destination: str | None
+    ) -> _Place:
         """Return page and domain where a client's item names its document or screen, or the page that it goes to."""
-        page = pages.page_id(destination or text(attributes, "browser.document.url.full"), self._config)
+        page = pages.page_id(destination or said.document_url, self._config)
         page = page or (mobile.screen_name(attributes, self._config) if origin.is_client else None)
-        domain = metadata.page_domain(attributes, destination) if origin.is_client else None
-        title = text(attributes, mobile.TITLE)
-        title = title and privacy.text(title, self._config)
+        domain = metadata.page_domain(said.document_url, destination) if origin.is_client else None
+        title = said.screen_title and privacy.text(said.screen_title, self._config)
         selected = self._custom_attributes.select(attributes, origin.attributes)
         return _Place(_page(page, title), domain, selected, seen_ns)
 
@@ -166,7 +126,7 @@ class Converter:
         return _Place(_page(page), metadata.server_domain(attributes), selected)
 
 
-class _Place(Struct, frozen=True):
+class _Place(Struct, frozen=True, gc=False):
     """What all events of an item share."""
 
     page: Page
@@ -175,7 +135,7 @@ class _Place(Struct, frozen=True):
     seen_ns: int = 0
 
 
-NOWHERE = _Place(NO_PAGE, None, {})
+NOWHERE = _Place(NO_PAGE, None, NOTHING)
 
 # records whose url.full is the page, not a request's target
 _PAGE_RECORDS = ("browser.navigation", "browser.navigation_timing")
@@ -185,6 +145,33 @@ def _destination_of_span(span: SpanItem, attributes: Attributes) -> str | None:
     """Return the page that a span is about: on loads and interactions `url.full` is the page's."""
     is_of_page = span.name in ("documentLoad", "documentFetch") or "target_xpath" in attributes
     return text(attributes, "url.full", "http.url") if is_of_page else None
+
+
+def _conversion(  # noqa: PLR0913 - what an item is made of
+    found: Found, said: Said, origin: Origin, place: _Place, event_id: EventId, *, ends_session: bool = False
+) -> Conversion | DropReason:
+    """Return the conversion; the reason of a part that became nothing, if none became anything."""
+    drafts, facts, reason = [], found.facts, DropReason.INCOMPLETE
+    for part in found.parts:
+        draft = _draft(part, place, event_id)
+        if isinstance(draft, DropReason):
+            reason = draft
+            continue
+        drafts.append(draft)
+        if part.known_as is not None:
+            facts = {**facts, part.known_as: draft.id}
+    if not drafts and not facts and not ends_session:
+        return reason
+    return Conversion(
+        session=said.session or origin.session,
+        user=said.user or origin.user,
+        origin=origin,
+        events=drafts,
+        facts=facts,
+        seen=_seen(place, origin),
+        previous_session=said.previous_session,
+        ends_session=ends_session,
+    )
 
 
 def _draft(part: Part, place: _Place, event_id: EventId) -> Draft | DropReason:
@@ -229,7 +216,3 @@ def _seen(place: _Place, origin: Origin) -> tuple[int, str] | None:
 
 def _no_id(_name: str, _time_ns: int, _content: str) -> str:
     raise AssertionError("there is no event")
-
-
-def _is_own(scope: ScopeItem | None) -> bool:
-    return scope is not None and bool(scope.name) and scope.name.startswith(_SELF)

@@ -10,9 +10,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard, TypeVar
 
-from msgspec import UNSET, UnsetType
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from otel_rum_exporter.encoding import clip, plain, well_formed
 from otel_rum_exporter.events import MAX_EVENT_BYTES
@@ -33,12 +34,52 @@ _MAX_BITS = 4096
 
 Attributes = Mapping[str, Any]
 
+_PLAIN = frozenset({str, bool, int, float, tuple, list, dict, bytes})  # values that `plain` leaves as they are
+
+Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)] | None
+"""A member of what `read` returns: a text."""
+
+Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | None
+"""A member of what `read` returns: an integer."""
+
+Model = TypeVar("Model", bound=Struct)
+
+
+def taken(attributes: Attributes | None) -> dict[str, Any]:
+    """Return a dict of an item's attributes, whose values are plain.
+
+    The SDK's bounded attributes copy themselves in a sixth of the time that `dict` takes, which asks for each by name.
+    """
+    if not attributes:
+        return {}
+    copied: Any = attributes.copy() if hasattr(attributes, "copy") else attributes
+    own = copied if type(copied) is dict else dict(copied)
+    return own if _PLAIN.issuperset(map(type, own.values())) else {name: plain(value) for name, value in own.items()}
+
+
+def read(attributes: dict[str, Any], model: type[Model]) -> Model:
+    """Return the attributes that a model names, each by `text` or `integer`: in one step, where they are as they should be.
+
+    Shape:  `model` has members of the types `Text` and `Integer`, which are None unless given, under the attributes' names.
+    """
+    try:
+        return msgspec.convert(attributes, model)
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for keys of lone surrogates
+        fields = msgspec.structs.fields(model)
+        return model(**{
+            field.name: (text if field.type == Text else integer)(attributes, field.encode_name) for field in fields
+        })  # fmt: skip
+
 
 def text(attributes: Attributes, *names: str) -> str | None:
     """Return the first non-empty string under these names, cut to what an event can hold."""
     for name in names:
         value = attributes.get(name)
-        if value is not None and isinstance(value := plain(value), str) and value:
+        if value is None:
+            continue
+        if type(value) is not str:
+            value = plain(value)
+        if value and isinstance(value, str):
             return value if len(value) <= MAX_TEXT else clip(value, MAX_TEXT)
     return None
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from otel_rum_exporter.convert.attributes import Text
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import NO_PAGE, AppMonitor, Client, CustomEvent, Details, Page, PageViewEvent
 
 CustomAttributes = Mapping[str, str | float | int | bool]
+
+TITLE = "app.screen.title"
+"""The attribute of a screen's title; OpenTelemetry has none, so this one is ours."""
+
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
+"""What stands for no attributes and no facts: one object, where `{}` as a default would be a new one each time."""
 
 Key = tuple[str, int]
 """What something is known as in its session: its kind, and a digest or an id of at most 64 bits.
@@ -20,7 +28,7 @@ to a disk.
 """
 
 
-class Once(NamedTuple):
+class Once(Struct, frozen=True, gc=False):
     """Events with the same key are one event: the first, or with `latest` the last before it is sent.
 
     Units:  within_ns is how far apart two of them may be; None is any distance. reported_ns says which is the last, in
@@ -31,6 +39,24 @@ class Once(NamedTuple):
     within_ns: int | None = None
     latest: bool = False
     reported_ns: int = 0
+
+
+class Said(Struct, frozen=True, kw_only=True, gc=False):
+    """What any item may say of whose it is and where it happened."""
+
+    session: Text = field(name="session.id", default=None)
+    previous_session: Text = field(name="session.previous_id", default=None)
+    user_id: Text = field(name="user.id", default=None)
+    pseudonym: Text = field(name="enduser.pseudo.id", default=None)
+    enduser: Text = field(name="enduser.id", default=None)
+    installation: Text = field(name="app.installation.id", default=None)
+    document_url: Text = field(name="browser.document.url.full", default=None)
+    screen_title: Text = field(name=TITLE, default=None)
+
+    @property
+    def user(self) -> str | None:
+        """The user, by the first name that OpenTelemetry has for one."""
+        return self.user_id or self.pseudonym or self.enduser or self.installation
 
 
 class Facts(Protocol):
@@ -53,7 +79,7 @@ class Deferred(Struct, frozen=True, kw_only=True, gc=False):
         raise NotImplementedError
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True, gc=False):
     """An event of an item.
 
     `name` tells the events of an item apart; the session remembers the event's id under `known_as`; `is_limited` says
@@ -68,18 +94,19 @@ class Part(NamedTuple):
     is_limited: bool = False
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True, gc=False):
     """What an item holds: events, and facts for other items of its session. Shape: either may be empty, not both."""
 
     parts: list[Part]
-    facts: Mapping[Key, Any] = {}
+    facts: Mapping[Key, Any] = NOTHING
 
 
 class Origin(Struct, frozen=True, gc=False):
     """What a resource and a scope say of an item: its app monitor, and whether a user's device produced it.
 
     `monitor` is None where neither the configuration nor the resource names one; `is_client` is None where nothing
-    tells, and the session's other items decide; `attributes` are the resource's.
+    tells, and the session's other items decide; `attributes` are the resource's; `is_own` marks what this package itself
+    reports.
     """
 
     monitor: AppMonitor | None
@@ -87,7 +114,8 @@ class Origin(Struct, frozen=True, gc=False):
     client: Client
     session: str | None = None
     user: str | None = None
-    attributes: Mapping[str, Any] = {}
+    attributes: Mapping[str, Any] = NOTHING
+    is_own: bool = False
 
 
 class Draft(Struct, frozen=True, kw_only=True, gc=False):
@@ -103,7 +131,7 @@ class Draft(Struct, frozen=True, kw_only=True, gc=False):
     details: str | PageViewEvent | Deferred
     page: Page = NO_PAGE
     domain: str | None = None
-    attributes: CustomAttributes = {}
+    attributes: CustomAttributes = NOTHING
     once: Once | None = None
     is_limited: bool = False
 
@@ -120,7 +148,7 @@ class Conversion(Struct, frozen=True, kw_only=True, gc=False):
     user: str | None
     origin: Origin
     events: list[Draft]
-    facts: Mapping[Key, Any] = {}
+    facts: Mapping[Key, Any] = NOTHING
     seen: tuple[int, str] | None = None
     previous_session: str | None = None
     ends_session: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from otel_rum_exporter.convert.conversion import CustomAttributes, Draft
+from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Draft
 from otel_rum_exporter.convert.interaction import SpanInteraction
 from otel_rum_exporter.convert.navigation import SpanNavigation
 from otel_rum_exporter.convert.resources import SpanResource
@@ -49,7 +49,7 @@ def encode_draft(draft: Draft) -> bytes:
         view=view,
         page=draft.page,
         domain=draft.domain,
-        attributes=draft.attributes,
+        attributes=dict(draft.attributes),
         is_limited=draft.is_limited,
     )
     return _encoder.encode(kept)
@@ -71,6 +71,6 @@ def decode_draft(data: bytes) -> Draft:
         details=details,
         page=kept.page,
         domain=kept.domain,
-        attributes=kept.attributes,
+        attributes=kept.attributes or NOTHING,
         is_limited=kept.is_limited,
     )

@@ -29,10 +29,12 @@ def apply(hook: ConvertHook, item: SpanItem | LogItem, found: Found | DropReason
         found: What it would become without the function.
         time_ns: When events that the function adds happened: the item's time, in epoch nanoseconds.
 
-    Errors: HOOK if the function returned nothing for an item that would have become something. Raises what the
+    Errors: SELF_TRAFFIC for items that are not the user's, which the function never sees. HOOK if the function returned nothing for an item that would have become something. Raises what the
             function raises, TypeError for what is no event, ValueError for a custom event without a type and a view
             without a page, and msgspec.ValidationError for an event that its schema does not allow.
     """
+    if found is DropReason.SELF_TRAFFIC:
+        return found
     parts = [] if isinstance(found, DropReason) else list(found.parts)
     returned = list(hook(item, [part.details for part in parts]) or ())
     if not returned:
@@ -55,7 +57,7 @@ def _part(event: Event, parts: list[Part], time_ns: int, index: int) -> Part:
     if replaced is None:
         return Part(f"hook:{index}", time_ns, checked)
     parts.remove(replaced)
-    return replaced._replace(details=checked)
+    return msgspec.structs.replace(replaced, details=checked)
 
 
 def _checked(event: Event) -> Details | CustomEvent:

@@ -6,19 +6,21 @@ only if its span says so in one of many ways: JavaScript's fetch leaves status c
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
+from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct, UnsetType, field
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import privacy, urls
-from otel_rum_exporter.convert.attributes import Attributes, integer, or_unset, text
+from otel_rum_exporter.convert.attributes import Attributes, Integer, Text, integer, read, text
 from otel_rum_exporter.convert.errors import js_error
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import well_formed
 from otel_rum_exporter.events import HttpEvent, HttpRequest, HttpResponse, JsErrorEvent
-from otel_rum_exporter.items import SpanItem
+from otel_rum_exporter.items import SpanEventItem, SpanItem
 
 _ERROR_STACK_LENGTH = 200  # characters; what aws-rum-web's HTTP plugins keep
 _MAX_METHOD = 32
@@ -29,7 +31,9 @@ _CLIENT_ERROR = 400
 _FIRST_STATUS, _LAST_STATUS = 100, 599
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _XHR_ENDS = ("abort", "timeout", "error")  # span events of XMLHttpRequest, in aws-rum-web's words
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
+_METHODS = {
+    name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
+}
 
 
 def is_http(attributes: Attributes) -> bool:
@@ -37,45 +41,65 @@ def is_http(attributes: Attributes) -> bool:
     return "http.request.method" in attributes or "http.method" in attributes
 
 
-def http_event(span: SpanItem, attributes: Attributes, config: RumConfig, *, is_client: bool) -> HttpEvent | DropReason:
+class _Call(Struct, frozen=True, kw_only=True, gc=False):
+    """What the attributes say of a call, by new and by old semantic conventions."""
+
+    url: Text = field(name="url.full", default=None)
+    old_url: Text = field(name="http.url", default=None)
+    method: Text = field(name="http.request.method", default=None)
+    old_method: Text = field(name="http.method", default=None)
+    status: Integer = field(name="http.response.status_code", default=None)
+    old_status: Integer = field(name="http.status_code", default=None)
+    status_text: Text = field(name="http.status_text", default=None)
+    rpc_service: Text = field(name="rpc.service", default=None)
+
+    @property
+    def code(self) -> int | None:
+        """The status code as it was given."""
+        return self.old_status if self.status is None else self.status
+
+
+def http_event(
+    span: SpanItem,
+    attributes: dict[str, Any],
+    span_events: Sequence[SpanEventItem],
+    config: RumConfig,
+    *,
+    is_client: bool,
+) -> HttpEvent | DropReason:
     """Return the event of an HTTP span.
 
     Args:
         span: A CLIENT or SERVER span.
         attributes: Its attributes.
+        span_events: Its events.
         config: `url_query` counts.
         is_client: Whether a browser or a mobile app made the call.
 
     Errors: SELF_TRAFFIC, INCOMPLETE for a call without an outcome.
     """
-    url = _url(attributes, span.kind)
-    if urls.is_self_traffic(url) or attributes.get("rpc.service") in ("RUM", "CloudWatch RUM"):
+    call = read(attributes, _Call)
+    url = call.url or call.old_url or _url_of_parts(attributes, span.kind)
+    if urls.is_self_traffic(url) or call.rpc_service in ("RUM", "CloudWatch RUM"):
         return DropReason.SELF_TRAFFIC
-    status = _status(attributes)
-    error = _error(span, attributes, config, status, is_client=is_client)
-    if status is None and error is None:
+    status = call.code or 0
+    has_status = _FIRST_STATUS <= status <= _LAST_STATUS  # 0 is none, too
+    error = _error(span, attributes, span_events, config, is_client=is_client, has_status=has_status)
+    if not has_status and error is None:
         return DropReason.INCOMPLETE
     context = span.context
     return HttpEvent(
-        request=HttpRequest(method=_method(span, attributes), url=or_unset(url and _shown(url, config))),
-        response=or_unset(
-            status and HttpResponse(status=status, statusText=or_unset(_phrase(attributes, status, config)))
-        ),
-        error=or_unset(error),
-        trace_id=or_unset(xray_trace_id(context.trace_id) if context and context.trace_id else None),
-        segment_id=or_unset(f"{context.span_id:016x}" if context and context.span_id else None),
+        request=HttpRequest(method=_method(span, call, attributes), url=_shown(url, config) if url else UNSET),
+        response=HttpResponse(status=status, statusText=_phrase(call, config)) if has_status else UNSET,
+        error=UNSET if error is None else error,
+        trace_id=xray_trace_id(context.trace_id) if context and context.trace_id else UNSET,
+        segment_id=context.span_id.to_bytes(8, "big").hex() if context and context.span_id else UNSET,
     )
-
-
-def _status(attributes: Attributes) -> int | None:
-    """Return the status code, None where there is none: 0 and numbers that are no status."""
-    status = integer(attributes, "http.response.status_code", "http.status_code") or 0
-    return status if _FIRST_STATUS <= status <= _LAST_STATUS else None
 
 
 def xray_trace_id(trace_id: int) -> str:
     """Return a trace id in X-Ray's form, `1-8hex-24hex`."""
-    digits = f"{trace_id:032x}"
+    digits = trace_id.to_bytes(16, "big").hex()
     return f"1-{digits[:8]}-{digits[8:]}"
 
 
@@ -96,8 +120,10 @@ def _shown(url: str, config: RumConfig) -> str:
     return well_formed(privacy.url(url, config))
 
 
-def _method(span: SpanItem, attributes: Attributes) -> str:
-    method = text(attributes, "http.request.method", "http.method")
+def _method(span: SpanItem, call: _Call, attributes: Attributes) -> str:
+    method = call.method or call.old_method
+    if method in _METHODS:
+        return _METHODS[method]
     if method == "_OTHER":
         method = text(attributes, "http.request.method_original") or method
     first_word = span.name.partition(" ")[0]
@@ -105,16 +131,12 @@ def _method(span: SpanItem, attributes: Attributes) -> str:
     return well_formed(method[:_MAX_METHOD])
 
 
-def _phrase(attributes: Attributes, status: int, config: RumConfig) -> str | None:
-    told = text(attributes, "http.status_text")
-    return privacy.text(told, config) if told else _PHRASES.get(status)
+def _phrase(call: _Call, config: RumConfig) -> str | UnsetType:
+    return privacy.text(call.status_text, config) if call.status_text else _PHRASES.get(call.code or 0, UNSET)
 
 
-def _url(attributes: Attributes, kind: SpanKind) -> str | None:
-    """Return the URL of the call, put together from its parts where no attribute holds it whole."""
-    whole = text(attributes, "url.full", "http.url")
-    if whole:
-        return whole
+def _url_of_parts(attributes: Attributes, kind: SpanKind) -> str | None:
+    """Return the URL of a call where no attribute holds it whole."""
     path = text(attributes, "url.path", "http.target") or ""
     query = (text(attributes, "url.query") or "").removeprefix("?")
     target = path + ("?" + query if query else "")
@@ -139,17 +161,25 @@ def _with_port(authority: str, scheme: str, attributes: Attributes) -> str:
     return f"{name}:{port}"
 
 
-def _error(
-    span: SpanItem, attributes: Attributes, config: RumConfig, status: int | None, *, is_client: bool
+def _error(  # noqa: PLR0913 - what a failure can be read from
+    span: SpanItem,
+    attributes: Attributes,
+    span_events: Sequence[SpanEventItem],
+    config: RumConfig,
+    *,
+    is_client: bool,
+    has_status: bool,
 ) -> JsErrorEvent | None:
     """Return why a call failed; with a status only a real exception says more than the status does."""
-    description = span.status.description
-    for event in span.events:
+    for event in span_events:
         if event.name == "exception":
+            description = span.status.description
             return js_error(event.attributes or {}, config, description=description, stack_length=_ERROR_STACK_LENGTH)
-    if status is not None:
+    if has_status:
         return None
-    kind, message = _failure(span, attributes, is_client=is_client)
+    description = span.status.description
+    ends = {event.name for event in span_events}
+    kind, message = _failure(span, attributes, ends, is_client=is_client)
     if kind is None:
         return None
     message = message or description or text(attributes, "http.error_message", "error.type") or kind
@@ -157,9 +187,10 @@ def _error(
     return JsErrorEvent(type=privacy.text(kind, config), message=well_formed(message))
 
 
-def _failure(span: SpanItem, attributes: Attributes, *, is_client: bool) -> tuple[str | None, str | None]:
+def _failure(
+    span: SpanItem, attributes: Attributes, ends: Collection[str], *, is_client: bool
+) -> tuple[str | None, str | None]:
     """Return type and message of a failure without a status and an exception, or (None, None) if there was none."""
-    ends = {event.name for event in span.events}
     for end in _XHR_ENDS:
         if end in ends:
             # aws-rum-web gives "<status>" as the message of an error, which is 0

@@ -32,13 +32,11 @@ def uuid_of(digest: bytes) -> str:
 
 def span_event_id(context: SpanContextItem | None, part: str, content: str) -> str:
     """Return the id of one event of a span. `part` tells the span's events apart; without ids the content does."""
-    seed = blake2b(part.encode(), digest_size=16)
     if context is not None and context.span_id:
-        seed.update(context.trace_id.to_bytes(16, "big"))
-        seed.update(context.span_id.to_bytes(8, "big"))
+        seed = context.trace_id.to_bytes(16, "big") + context.span_id.to_bytes(8, "big")
     else:
-        seed.update(content.encode())
-    return uuid_of(seed.digest())
+        seed = content.encode()
+    return uuid_of(blake2b(part.encode() + seed, digest_size=16).digest())
 
 
 class LogEventIds:

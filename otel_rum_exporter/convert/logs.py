@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import custom, errors, interaction, mobile, navigation, pages, resources, vitals
@@ -18,7 +20,7 @@ from otel_rum_exporter.items import LogRecordItem
 END = "session.end"
 
 
-class Log(NamedTuple):
+class Log(Struct, frozen=True, gc=False):
     """A log record, as far as conversion needs it."""
 
     record: LogRecordItem
@@ -122,7 +124,7 @@ UNMAPPED = frozenset({END, "app.jank", "network.change", "device.app.lifecycle",
 """Log events that RUM knows nothing like."""
 
 
-def with_body(name: str, attributes: Attributes, body: Any) -> Attributes:
+def with_body(name: str, attributes: dict[str, Any], body: Any) -> dict[str, Any]:
     """Return the attributes with what old semantic conventions put into the body of session events."""
     if name in ("session.start", END) and isinstance(body, Mapping):
         return {**body, **attributes}

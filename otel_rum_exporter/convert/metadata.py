@@ -16,10 +16,12 @@ from msgspec import UNSET
 from otel_rum_exporter.config import UUID_SHAPE, RumConfig
 from otel_rum_exporter.convert import privacy, urls
 from otel_rum_exporter.convert.attributes import MAX_INTEGER, MAX_TEXT, Attributes, flag, or_unset, text
-from otel_rum_exporter.convert.conversion import CustomAttributes, Origin
+from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Origin
 from otel_rum_exporter.encoding import clip, plain, well_formed
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client
 from otel_rum_exporter.items import ResourceItem, ScopeItem
+
+_SELF = "otel_rum_exporter"  # instrumentation scopes of this package
 
 MAX_STRING = 256  # characters of any string in metadata
 MAX_CUSTOM_ATTRIBUTES = 10  # of session and page together
@@ -68,6 +70,7 @@ def origin(
         session=text(attributes, "session.id"),
         user=text(attributes, "user.id"),
         attributes=attributes if is_client else _without_machine(attributes),
+        is_own=bool(scope and scope.name and scope.name.startswith(_SELF)),
     )
 
 
@@ -125,9 +128,9 @@ def client(attributes: Attributes) -> Client:
     )
 
 
-def page_domain(attributes: Attributes, page_url: str | None = None) -> str | None:
-    """Return the host of the page that a client item names, else None."""
-    return urls.host(text(attributes, "browser.document.url.full")) or urls.host(page_url)
+def page_domain(*page_urls: str | None) -> str | None:
+    """Return the host of the page that a client item names, by the first URL that has one, else None."""
+    return next(filter(None, map(urls.host, page_urls)), None)
 
 
 def server_domain(attributes: Attributes) -> str | None:
@@ -157,7 +160,7 @@ class CustomAttributeFilter:
     def select(self, *sources: Attributes) -> CustomAttributes:
         """Return the attributes that are allowed and valid; earlier sources win where names collide."""
         if not self._patterns:
-            return {}
+            return NOTHING
         selected: dict[str, str | float | int | bool] = {}
         for pattern in self._patterns:
             for name, value in ((n, v) for source in sources for n, v in source.items()):

@@ -19,9 +19,6 @@ from otel_rum_exporter.encoding import clip, well_formed
 from otel_rum_exporter.events import CustomEvent, PageViewEvent
 from otel_rum_exporter.items import SpanItem
 
-TITLE = "app.screen.title"
-"""The attribute of a screen's title; OpenTelemetry has none, so this one is ours."""
-
 LIFECYCLE_SCOPE = "io.opentelemetry.lifecycle"
 SHOWN = ("Created", "Restarted", "Resumed")
 """Lifecycle spans after which the user sees the screen."""

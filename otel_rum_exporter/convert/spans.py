@@ -6,9 +6,10 @@ instrumentations give their spans, then what is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from msgspec import Struct
 from opentelemetry.trace import SpanKind
 
 from otel_rum_exporter.config import RumConfig
@@ -25,8 +26,8 @@ from otel_rum_exporter.convert import (
     urls,
     vitals,
 )
-from otel_rum_exporter.convert.attributes import Attributes, text
-from otel_rum_exporter.convert.conversion import Found, Key, Origin, Part
+from otel_rum_exporter.convert.attributes import text
+from otel_rum_exporter.convert.conversion import NOTHING, Found, Key, Origin, Part
 from otel_rum_exporter.convert.ids import low_bits
 from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.drops import DropReason
@@ -39,12 +40,13 @@ _DOCUMENT_LOAD = "document-load"  # part of that instrumentation's scope
 _VITAL_MARK = "firstContentfulPaint"
 
 
-class Span(NamedTuple):
+class Span(Struct, frozen=True, gc=False):
     """A span, as far as conversion needs it."""
 
     item: SpanItem
-    attributes: Attributes
+    attributes: dict[str, Any]
     origin: Origin
+    events: Sequence[SpanEventItem]
 
     @property
     def trace(self) -> int:
@@ -74,10 +76,9 @@ def read(span: Span, config: RumConfig, *, with_itself: bool = True) -> Found | 
     itself = _itself(span, config)
     if not with_itself and itself is not DropReason.SELF_TRAFFIC:
         itself = DropReason.FILTERED
-    if itself is DropReason.SELF_TRAFFIC:
+    if itself is DropReason.SELF_TRAFFIC or not span.events:
         return itself
-    # the SDK copies a span's events each time they are asked for
-    parts = (_span_event(span, index, event, config) for index, event in enumerate(span.item.events))
+    parts = (_span_event(span, index, event, config) for index, event in enumerate(span.events))
     events = [part for part in parts if part is not None]
     if isinstance(itself, DropReason):
         return Found(events) if events else itself
@@ -120,12 +121,10 @@ def _is_of_family(span: Span) -> bool:
 
 def _call(span: Span, config: RumConfig) -> Found | DropReason:
     is_client = bool(span.origin.is_client)
-    call = http.http_event(span.item, span.attributes, config, is_client=is_client)
+    call = http.http_event(span.item, span.attributes, span.events, config, is_client=is_client)
     if isinstance(call, DropReason):
         return call
-    parts = []
-    if http.is_wanted(call, config, is_client=is_client):
-        parts.append(Part("span", span.end_ns, call))
+    parts = [Part("span", span.end_ns, call)] if http.is_wanted(call, config, is_client=is_client) else []
     traced = None
     if config.xray_events and span.item.kind is SpanKind.CLIENT:
         traced = trace.xray_trace_event(span.item, span.attributes, call, config)
@@ -135,9 +134,9 @@ def _call(span: Span, config: RumConfig) -> Found | DropReason:
 
 
 def _call_facts(span: Span) -> Mapping[Key, object]:
-    url = text(span.attributes, "url.full", "http.url")
-    if not url or not span.origin.is_client:
-        return {}
+    url = text(span.attributes, "url.full", "http.url") if span.origin.is_client else None
+    if not url:
+        return NOTHING
     return {resources.call_known_as(url): (known_ns(span.item.start_time), span.end_ns)}
 
 
@@ -153,7 +152,7 @@ def _document_fetch(span: Span, _config: RumConfig) -> Found | DropReason:
 
 def _document_load(span: Span, config: RumConfig) -> Found | DropReason:
     url = text(span.attributes, "url.full", "http.url")
-    load = navigation.span_times(span.item.events)
+    load = navigation.span_times(span.events)
     parts = []
     if "loadEventEnd" in load:
         page = navigation.page_key(url)

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 import msgspec
+from msgspec.structs import replace
 
 from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.batching import Batches
@@ -48,7 +49,7 @@ class StraightLine:
                 self.items_dropped[str(converted)] += 1
                 continue
             for admitted in converted:
-                keyed = admitted._replace(draft=self._waiting(admitted.draft))
+                keyed = replace(admitted, draft=self._waiting(admitted.draft))
                 if self._batches.add(keyed, 0.0, 0) is not None:
                     self.events_dropped["duplicate"] += 1
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rum_items import key, keyed
 
 from otel_rum_exporter.batching import Batches, size_of
@@ -154,7 +155,7 @@ def test_of_one_report_the_earlier_takes_the_place_of_the_later():
     once = Once("oops")
     first, second = (Keyed(key(), Draft(id=f"{i}", time_ns=i, type="t", details="{}", once=once)) for i in (1, 2))
     assert waiting.add(second, 0.0, 0) is None
-    assert waiting.add(first._replace(is_earlier=True), 0.0, 0).draft is second.draft
+    assert waiting.add(replace(first, is_earlier=True), 0.0, 0).draft is second.draft
     waiting.flush(0)
     assert names(waiting.take(0.0)) == ["1"]
     earlier = Keyed(key(), Draft(id="0", time_ns=0, type="t", details="{}", once=once), is_earlier=True)
