@@ -5,6 +5,7 @@ Bounded in size and age, since they hold what users did: the oldest go first, an
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_AGE_MS = 14 * 86_400_000
 
 _AT_ONCE = 100  # letters in a transaction, so that moving many needs little of the disk
+_BREATH_S = 0.005  # between two of them, in which the file's owner gets to write: SQLite has no queue
 _OVERHEAD_BYTES = 96
 _COLUMNS = "id, event_id, session, key, event, admitted_ms, readable, reason, message, buried_ms, seal"
 
@@ -65,9 +67,11 @@ class DeadLetters:
 
     def evict(self) -> None:
         """Let those go that are too old."""
-        with self._database.writing() as write:
-            evicted = self._evict(write, self._now_ms())
-        self.evicted += evicted
+        evicted = _AT_ONCE
+        while evicted >= _AT_ONCE:  # there may be more
+            with self._database.writing() as write:
+                evicted = self._evict(write, self._now_ms())
+            self.evicted += evicted
 
     def listed(self, after: int, limit: int) -> list[DeadLetter]:
         """Return letters with an id over `after`, in order."""
@@ -128,7 +132,7 @@ class DeadLetters:
             write.dead_letter_bytes += size
 
     def _evict(self, write: Transaction, now_ms: int) -> int:
-        old = write.all("SELECT id FROM letters WHERE buried_ms < ?", now_ms - MAX_AGE_MS)
+        old = write.all("SELECT id FROM letters WHERE buried_ms < ? LIMIT ?", now_ms - MAX_AGE_MS, _AT_ONCE)
         evicted = _remove(write, [number for (number,) in old])
         while write.dead_letter_bytes > self._max_bytes:
             oldest = write.one("SELECT min(id) FROM letters")
@@ -136,12 +140,13 @@ class DeadLetters:
         return evicted
 
     def _in_parts(self, ids: Sequence[int] | None) -> Iterator[list[int]]:
-        """Yield ids in small parts; those of all letters that are there now, for None."""
+        """Yield ids in small parts, with time in between; those of all letters that are there now, for None."""
         if ids is None:
             with self._database.reading() as connection:
                 ids = [number for (number,) in connection.execute("SELECT id FROM letters ORDER BY id")]
         for start in range(0, len(ids), _AT_ONCE):
             yield list(ids[start : start + _AT_ONCE])
+            time.sleep(_BREATH_S)
 
     def _requeue(self, write: Transaction, ids: list[int]) -> int:
         marks = ",".join("?" * len(ids))

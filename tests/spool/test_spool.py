@@ -252,6 +252,14 @@ def test_dead_letters_become_too_old(spool, clock):
     assert spool.dead_letters_evicted == 1
 
 
+def test_many_letters_that_are_too_old_go_at_once(spool, clock):
+    """In several transactions, since exports wait for each."""
+    spool.bury(buried(*spool.append(rows(*range(250)))))
+    clock.now += 14 * 86_400 + 1
+    spool.expire(0)
+    assert (spool.dead_letters, spool.dead_letters_evicted) == (0, 250)
+
+
 # bounds
 
 
