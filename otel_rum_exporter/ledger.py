@@ -5,6 +5,7 @@ No lock, thread, clock or I/O of its own. Every event that is admitted ends in e
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,11 +21,12 @@ from otel_rum_exporter.dispatch import Dispatch, Job, Outcome
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import AppMonitor
 from otel_rum_exporter.identity import PROCESS_SESSION, ProcessSession
-from otel_rum_exporter.session import Keyed, Sessions
+from otel_rum_exporter.session import BatchKey, Keyed, Sessions
 from otel_rum_exporter.stats import Counters, Statistics
 
 _TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE, DropReason.DAMAGED)
-_BACKLOG_S = 4.0  # of requests that may be due when events come from disk: live ones never wait long behind them
+_BACKLOG_SHARE = 0.5  # of the requests, while live events wait
+_IN_VAIN_S = 1.0  # after rows that nobody takes at present
 
 
 class Loaded(NamedTuple):
@@ -73,6 +75,8 @@ class Ledger:
         self._epoch = 0
         self._flushes = 0
         self._on_disk = 0  # events that are in no memory
+        self._load_at = -math.inf
+        self._is_load_in_vain = False
         self._is_closed = False
         self._untold: Counter[DropReason] = Counter()  # losses that no verdict tells of
         self._ended = Ended([], [])
@@ -154,15 +158,23 @@ class Ledger:
 
     # what comes from disk
 
-    @property
-    def has_room(self) -> bool:
-        """Whether what is on disk alone may come: while half of the memory is free, and senders have little to do."""
-        few = max(self._config.max_in_flight, _BACKLOG_S * self.dispatch.pacer.rate)
-        return len(self.dispatch.batches) < few and not self.dispatch.is_crowded
+    def load_in(self, now: float) -> float:
+        """Return in how many seconds what is on disk alone may come: 0 for now, infinity for not before there is room.
+
+        At once when all that may leave has left; else so that it takes half of the requests, however many live sessions
+        there are.
+        """
+        dispatch = self.dispatch
+        if dispatch.is_crowded:
+            return math.inf
+        if dispatch.batches.due_in(now) != 0.0 and not self._is_load_in_vain:
+            return 0.0
+        return max(0.0, self._load_at - now) if dispatch.pacer.circuit == "closed" else math.inf
 
     def load(self, loaded: Loaded, now: float) -> list[Stored]:
-        """Take events that come from disk. Returns which stay there, for want of room in memory."""
+        """Take events that come from disk. Returns which stay there: no room in memory, or nobody takes them at present."""
         left: list[Stored] = []
+        parked, taken = self.dispatch.parked, set[BatchKey]()
         number = len(loaded.events) + loaded.expired + loaded.lost
         if loaded.is_own:
             self._on_disk -= number
@@ -174,11 +186,15 @@ class Ledger:
         for keyed, stored in loaded.events:
             if not loaded.is_own:
                 self.sessions.recall(keyed, now)
-            if self.is_full:
+            if self.is_full or keyed.key.monitor.id in parked:
                 left.append(stored)
             else:  # it has waited, and gathered, for long enough
+                taken.add(keyed.key)
                 self._queue(keyed, stored, now - self._config.flush_interval_s)
         self._on_disk += len(left)
+        self._is_load_in_vain = bool(left) and not taken
+        turn_s = len(taken) / (_BACKLOG_SHARE * self.dispatch.pacer.rate)
+        self._load_at = now + (_IN_VAIN_S if self._is_load_in_vain else turn_s)
         return left
 
     def resume(self, delivery: Delivery, now: float) -> bool:

@@ -141,7 +141,7 @@ class Workers:
             if now >= self._tend_at:
                 self._tend_at = now + _TEND_S
                 return Chore.TEND
-            if self._store.has_backlog and not self._is_loading and self._ledger.has_room:
+            if self._store.has_backlog and not self._is_loading and self._ledger.load_in(now) <= 0.0:
                 self._is_loading = True
                 return Chore.LOAD
         dropped = self._ledger.lost
@@ -156,6 +156,8 @@ class Workers:
         times = [longest] if due_in is None else [longest, due_in]
         if self._store is not None and deadline is None:
             times.append(max(0.0, self._tend_at - now))
+            if self._store.has_backlog and not self._is_loading:
+                times.append(self._ledger.load_in(now))
         self._idle += 1
         self.changed.wait(min(times))
         self._idle -= 1

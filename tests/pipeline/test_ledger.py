@@ -1,0 +1,95 @@
+"""What comes from disk into memory, and when: beside live sessions, and beside app monitors that take nothing."""
+
+import math
+
+from rum_items import key, keyed
+from rum_service import PROCESS
+
+from otel_rum_exporter import RumConfig
+from otel_rum_exporter.batching import Stored
+from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
+from otel_rum_exporter.delivery import Delivery, Part
+from otel_rum_exporter.drops import ParkReason
+from otel_rum_exporter.events import Batch
+from otel_rum_exporter.ledger import Ledger, Loaded
+
+OTHER = "22222222-3333-4444-8555-666666666666"
+
+
+def ledger_of(**options):
+    return Ledger(RumConfig(domain="shop.example", session_start="off", **options), process_session=PROCESS)
+
+
+def from_disk(number, *, first=1, monitor=None):
+    """Events of so many sessions, as they come from disk, of which another process had accepted them."""
+    named = {} if monitor is None else {"monitor": monitor}
+    return Loaded(
+        [(keyed(key(each, **named), f"{monitor} {each}"), Stored(None, each)) for each in range(first, first + number)],
+        expired=0,
+        lost=0,
+        is_own=False,
+    )
+
+
+def send(ledger, now, verdict):
+    """Send the batch that is due, and get an answer to it."""
+    job = ledger.take(now)
+    first = job[0].key
+    batch = Batch(
+        batch_id="batch",
+        monitor=first.monitor,
+        session_id=first.session_id,
+        user_id="user",
+        session_metadata=None,
+        events=(),
+    )
+    return ledger.settle(Delivery(Part(batch, job)), verdict, now)
+
+
+def test_what_is_on_disk_comes_at_once_when_nothing_is_due():
+    """One chunk after the other, while senders have nothing else to do."""
+    ledger = ledger_of(max_requests_per_second=1000)
+    assert ledger.load_in(0.0) == 0.0
+    ledger.load(from_disk(3), 0.0)
+    assert ledger.load_in(0.0) > 0.0
+    for _ in range(3):
+        send(ledger, 0.0, Delivered())
+    assert ledger.load_in(0.0) == 0.0
+
+
+def test_many_live_sessions_do_not_keep_what_is_on_disk_there():
+    """However many gather and are due, half of the requests are for what comes from disk."""
+    ledger = ledger_of()
+    ledger.queue([keyed(key(each), f"live {each}") for each in range(1000, 2000)], [None] * 1000, 0.0)
+    ledger.load(from_disk(100), 10.0)
+    wait_s = ledger.load_in(10.0)
+    assert wait_s == 100 / (ledger.dispatch.pacer.rate / 2)
+    assert ledger.load_in(10.0 + wait_s) == 0.0
+
+
+def test_what_is_on_disk_stays_there_while_memory_is_crowded_or_nobody_answers():
+    ledger = ledger_of(queue_events=10, max_requests_per_second=1000)
+    ledger.load(from_disk(6), 0.0)
+    assert ledger.load_in(1e6) == math.inf
+    ledger = ledger_of(max_requests_per_second=1000)
+    ledger.load(from_disk(20), 0.0)
+    for _ in range(5):
+        send(ledger, 0.0, Retry("network", "refused"))
+    assert ledger.load_in(1e6) == math.inf
+
+
+def test_what_a_parked_app_monitor_has_on_disk_keeps_no_others_there():
+    """It stays, however much it is, and what comes behind it is read."""
+    ledger = ledger_of(max_requests_per_second=1000)
+    ledger.load(from_disk(1), 0.0)
+    send(ledger, 0.0, Parked(ParkReason.NOT_FOUND, "404"))
+    left = ledger.load(from_disk(50, first=2), 0.0)
+    assert [each.id for each in left] == list(range(2, 52))
+    assert 0.0 < ledger.load_in(0.0) < 10.0  # reading it again and again takes no whole core
+    assert ledger.load_in(10.0) == 0.0
+    assert ledger.load(from_disk(5, first=60, monitor=OTHER), 10.0) == []
+    for _ in range(5):
+        assert len(send(ledger, 10.0, Delivered()).delivered) == 1
+    statistics = ledger.statistics()
+    assert (statistics.accepted, statistics.delivered, statistics.queued) == (56, 5, 51)
+    assert statistics.is_balanced
