@@ -44,7 +44,7 @@ class DropReason(str, Enum):
     REJECTED = "rejected"
     """The service found fault with the event (400, another 4xx). With a spool it is kept as a dead letter instead."""
     DAMAGED = "spool_damaged"
-    """Its file in the spool was damaged; what could be read of that counts anew."""
+    """Its file in the spool was damaged, and what could be read of that counts anew; or removed, and could not be put back."""
 
     INTERNAL = "internal_error"
     """A fault of this exporter; the log names it."""

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from rum_items import MONITOR_ID, key, keyed, session, span, spans
 from rum_processes import run
 from rum_service import event
@@ -572,14 +574,36 @@ def test_the_end_says_what_stays_on_disk(exporters, rum, spool_dir, caplog):
 
 
 def test_dead_letters_that_make_room_are_counted(exporters, rum, spool_dir, monkeypatch):
-    """Also when the file is closed."""
+    """Also when the file is closed; a metric says the same."""
     monkeypatch.setattr("otel_rum_exporter.spool.dead_letters.MAX_AGE_MS", -1)  # each is too old at once
     rum.set_faults(poison=["bad"])
-    each = exporters(spool_dir=spool_dir)
+    reader = InMemoryMetricReader()
+    each = exporters(spool_dir=spool_dir, meter_provider=MeterProvider([reader], shutdown_on_exit=False))
     each.spans.export([span("good", session_id=session(1)), span("bad", session_id=session(1))])
     assert not each.spans.force_flush(LONG_MS)
     for _ in range(2):
         stats = each.stats()
         assert (stats.dead_lettered, stats.spool_dead_letters) == ({DropReason.REJECTED: 1}, 0)
-        assert stats.spool_dead_letters_evicted == 1
+        assert stats.spool_dead_letters_evicted == counted(reader, "rum.exporter.dead_letter.evicted") == 1
         each.shutdown()
+    reader.shutdown()
+
+
+def counted(reader, name):
+    """What a metric comes to."""
+    (resource,) = reader.get_metrics_data().resource_metrics
+    (metric,) = [each for each in resource.scope_metrics[0].metrics if each.name == name]
+    return metric.data.data_points[0].value
+
+
+@pytest.mark.usefixtures("_credentials")
+def test_damaged_files_are_counted(spool_dir):
+    """And what could be read of them is there."""
+    store = Store(RumConfig.load({"app_monitor_id": MONITOR_ID, "spool_dir": spool_dir}, {}))
+    (stored,) = store.keep([event("a")])
+    store.close()
+    stored.spool.path.with_name(stored.spool.path.name + ".suspect").touch()
+    again = Store(RumConfig.load({"app_monitor_id": MONITOR_ID, "spool_dir": spool_dir}, {}))
+    again.keep([event("b")])
+    assert (again.numbers().spool_files_damaged, again.numbers().spooled) == (1, 2)
+    again.close()
