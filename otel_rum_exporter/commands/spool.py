@@ -165,7 +165,7 @@ def _opened(directory: SpoolDirectory, path: Path) -> Spool | None:
 
 
 def _is_any(directory: SpoolDirectory, spools: Sequence[Spool]) -> bool:
-    if not spools:
+    if not directory.files():  # else those that cannot be opened are named
         click.echo(f"There is nothing in {directory.path}: no exporter uses it, and none left anything.")
     return bool(spools)
 

@@ -191,6 +191,8 @@ class Database:
         return sqlite3.connect(path, timeout=self._wait_s, isolation_level=None, check_same_thread=False)
 
     def _set_up(self, connection: sqlite3.Connection) -> None:
+        if _schema_version(connection) > SCHEMA_VERSION:  # its rows are all there, for the version that knows them
+            raise SpoolError(f"{self.path}: a newer version of this package wrote it")
         for pragma in (
             f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
             f"journal_size_limit = {_WAL_BYTES}",
@@ -370,12 +372,11 @@ def close_inherited(path: Path) -> None:
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Create the tables in a new file; refuse those of another version."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == SCHEMA_VERSION:
+    if _schema_version(connection) == SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()  # another process may have been faster
+    version = _schema_version(connection)  # another process may have been faster
     if version != SCHEMA_VERSION:
         if version or tables:
             connection.execute("ROLLBACK")
@@ -383,6 +384,11 @@ def create_tables(connection: sqlite3.Connection) -> None:
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
     connection.execute("COMMIT")
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def _check(connection: sqlite3.Connection) -> None:

@@ -193,6 +193,12 @@ def test_a_damaged_file_is_left_out(directory, owner):
     assert bad.exists()
 
 
+def test_a_file_that_cannot_be_opened_is_not_nothing(directory):
+    """Where it is the only one, nobody is told that no exporter left anything."""
+    (directory.path / "spool-1-bad.sqlite").write_bytes(b"no database" * 1000)
+    assert run(directory.path, "status")[:2] == (0, "")
+
+
 def test_export_of_much_says_how_far_it_is(directory):
     spool = directory.open_own()
     spool.append([row(b"%d" % number) for number in range(10_050)])

@@ -10,11 +10,12 @@ import sys
 import time
 
 import pytest
-from spool_tools import all_letters, everything, in_child, row, rows
+from spool_tools import everything, in_child, row, rows
 
 from otel_rum_exporter.spool import salvage as spool_salvage
+from otel_rum_exporter.spool.database import suspicion_of
 from otel_rum_exporter.spool.files import SpoolDirectory
-from otel_rum_exporter.spool.queue import Burial, SpoolCorruptError, SpoolOptions
+from otel_rum_exporter.spool.queue import Burial, SpoolCorruptError, SpoolError, SpoolOptions
 
 PAGE = 4096
 LONGEST_S = 30  # to open a file; a machine that does nothing else needs a tenth of a second
@@ -173,17 +174,23 @@ def test_what_is_no_database_is_put_aside(sample, tmp_path, data):
     spool.close()
 
 
-def test_another_schema_version_is_put_aside(sample, tmp_path):
-    """Its rows are read as far as they are what this version writes."""
+def test_a_newer_schema_version_is_left_alone(sample, tmp_path):
+    """While versions change, an older one neither takes the file over nor has it taken for damaged by looking at it."""
     directory = placed(sample, sample.data, tmp_path / "spool")
-    with sqlite3.connect(directory.path / sample.path.name) as database:
+    path = directory.path / sample.path.name
+    with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version = 2")
+        database.execute("ALTER TABLE events RENAME COLUMN event TO body")
     database.close()
-    spool, found = reopened_until_read(directory)
-    assert found == sample.events
-    assert directory.quarantined == 1
-    assert len(all_letters(spool)) == 20
+    with pytest.raises(SpoolError, match="newer version"):
+        directory.open_beside(path)
+    spool = directory.open_own()
+    assert (spool.events, directory.adopt(), directory.quarantined) == (0, [], 0)
     spool.close()
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT count(*) FROM events").fetchone() == (len(sample.events),)
+    database.close()
+    assert not suspicion_of(path).exists()
 
 
 def test_another_schema_is_put_aside(sample, tmp_path):
