@@ -3,14 +3,15 @@
 Each parser takes text and values of its own type, and raises ValueError for anything else.
 """
 
-import dataclasses
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path, PurePath
 from typing import Any, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 LONGEST_SHOWN = 100  # characters of a bad value in an error
 HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
@@ -26,8 +27,7 @@ def shortened(value: Any) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[T_co]):
+class Kind(Struct, Generic[T_co], frozen=True):
     """What an option accepts.
 
     Attributes:
@@ -61,7 +61,7 @@ def matching(accepts: str, pattern: re.Pattern[str]) -> Kind[str]:
 
 def secret() -> Kind[str]:
     """Text that is never shown."""
-    return dataclasses.replace(text(1024), show=lambda _: "(a value not shown)", secret=True)
+    return replace(text(1024), show=lambda _: "(a value not shown)", secret=True)
 
 
 def choice(values: tuple[Any, ...]) -> Kind[Any]:

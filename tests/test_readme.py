@@ -53,6 +53,7 @@ def test_links():
     """Links within the repository lead somewhere."""
     assert {"docs/mapping.md", "examples/notes_app.py"} <= {path for path, _ in LINK.findall(README)}
     assert list(broken_links(TOP / "README.md")) == []
+    assert list(broken_links(TOP / "docs" / "performance.md")) == []
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL))

@@ -25,10 +25,11 @@ from spans import APP_MONITOR_ID, browser_spans, generate_spans, make_spans
 _STATUS = Path("/proc/self/status")
 _NEVER_MS = 3_600_000
 _PER_SESSION = 50  # half a batch, so that none is due
-_FLAT_PER_SESSION = 10
-"""Of the first third of the spans: as many sessions as are remembered at all, so that the rest displaces them."""
+_WARM_SPANS, _WARM_PER_SESSION = 100_000, 10
+"""The spans until memory is to be flat: of as many sessions as are remembered, so that the later ones displace them."""
 _FLUSH_EVERY = 8192  # spans: most of the queue's 10,000 events, so that it fills and nothing is dropped
 _SAMPLES = 60
+_NOISE_MIB = 4.0  # what is in flight at one moment and not at another
 _KIB = 1024
 _MIB = 1024 * _KIB
 
@@ -67,9 +68,10 @@ def sessions(_url: str, number: int) -> dict[str, float]:
 def flat(url: str, number: int) -> dict[str, list[float]]:
     """Return how much is resident over the course of many spans. Shape: after how many, and how many bytes."""
     exporter = rum_exporter(url)
+    warm = _warm_spans(number)
     spans = (
         span
-        for part, per_session in ((number // 3, _FLAT_PER_SESSION), (number - number // 3, 100))
+        for part, per_session in ((warm, _WARM_PER_SESSION), (number - warm, 100))
         for span in generate_spans(part, per_session, seed=per_session)
     )
     after: list[float] = []
@@ -87,6 +89,11 @@ def flat(url: str, number: int) -> dict[str, list[float]]:
     return {"spans": after, "bytes": resident}
 
 
+def _warm_spans(number: int) -> int:
+    """Return after how many spans memory is to be flat, of a number that may be small."""
+    return min(_WARM_SPANS, number // 3)
+
+
 def rows(found: dict[str, Any]) -> Iterator[Row]:
     """Yield the rows of what each of these returned."""
     queued = found["events"]
@@ -98,14 +105,13 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
     if "flat" not in found:
         return
     spans, resident = found["flat"]["spans"], found["flat"]["bytes"]
-    late = [size / _MIB for after, size in zip(spans, resident, strict=True) if after >= spans[-1] / 3]
-    growth, number = max(late) - late[0], round(spans[-1])
+    number = round(spans[-1])
+    warm = _warm_spans(number)
+    late = [size / _MIB for after, size in zip(spans, resident, strict=True) if after >= warm]
+    growth = max(late) - late[0]
     target = f"flat: at most + {_NOISE_MIB} MiB"
     note = f"{late[0]:.1f} MiB then, {late[-1]:.1f} MiB at the end"
-    yield Row(f"RSS over {number:,} spans, after a third", target, [growth], _NOISE_MIB, 1, "MiB", note)
-
-
-_NOISE_MIB = 4.0  # what is in flight at one moment and not at another
+    yield Row(f"RSS over {number:,} spans, after the first {warm:,}", target, [growth], _NOISE_MIB, 1, "MiB", note)
 
 
 def _export(exporter: Any, spans: Iterable[Any]) -> None:
