@@ -18,7 +18,7 @@ from botocore.session import Session, get_session
 
 from otel_rum_exporter.client.answers import OPERATION
 from otel_rum_exporter.client.credentials import GuestIdentity, GuestProvider
-from otel_rum_exporter.client.put_request import shape_requests
+from otel_rum_exporter.client.lean_client import LeanClient
 from otel_rum_exporter.config import RumConfig
 
 _CONNECT_TIMEOUT_S = 3.0
@@ -40,7 +40,7 @@ class Access:
         self._clock = clock
         self._now = now
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._client: LeanClient | None = None
         self._made_at = 0.0
         self._is_doubted = False
         self._guest = (
@@ -49,18 +49,16 @@ class Access:
             else None
         )
 
-    def client(self) -> Any:
+    def client(self) -> LeanClient:
         """Return the client of all senders; the first call makes it."""
         with self._lock:
-            if self._client is None:
-                self._make_locked()
-            return self._client
+            return self._client or self._make_locked()
 
-    def short_client(self, timeout_s: float) -> Any:
+    def short_client(self, timeout_s: float) -> LeanClient:
         """Return a client of its own for an attempt that has less time."""
         return self._made(timeout_s)
 
-    def look_again(self, client: Any, *, is_refused: bool) -> bool:
+    def look_again(self, client: LeanClient, *, is_refused: bool) -> bool:
         """Tell whether there is another client than one whose credentials failed; makes it, if that is due.
 
         Args:
@@ -100,19 +98,19 @@ class Access:
             return True
         return "SessionMetadata" in model.operation_model(OPERATION).input_shape.members
 
-    def _make_locked(self) -> None:
-        self._client = self._made(self._config.timeout_s)
+    def _make_locked(self) -> LeanClient:
+        self._client = client = self._made(self._config.timeout_s)
         self._made_at = self._clock()
+        return client
 
-    def _made(self, timeout_s: float) -> Any:
+    def _made(self, timeout_s: float) -> LeanClient:
         config = self._config
         session = self._session()
         settings = _settings(config, timeout_s)
         client = self._connect(session, settings, is_aws=config.endpoint is None)
         if config.endpoint is None and not (urlsplit(client.meta.endpoint_url).hostname or "").endswith(_AWS_DOMAINS):
             client = self._connect(session, settings, is_aws=False)  # the profile names an endpoint
-        shape_requests(client, config.compression)
-        return client
+        return LeanClient(client)
 
     def _session(self) -> boto3.session.Session:
         """Return a session of our own: the application may have changed the default one."""

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from botocore import exceptions
+from botocore import exceptions, parsers
+from botocore.awsrequest import AWSResponse
 
 from otel_rum_exporter.client.verdicts import Cause, Delivered, Parked, Refused, Rejected, Retry, Verdict
 from otel_rum_exporter.drops import DropReason, ParkReason
 
 OPERATION = "PutRumEvents"
 
+_PARSER = parsers.create_parser("rest-json")
+_CREDENTIAL = re.compile("Credential=([^/]+)")
+_FIRST_SUCCESS = 200
+_FIRST_REDIRECT = 300
 _TOO_MANY_REQUESTS = 429
 _REQUEST_TIMEOUT = 408
 _FIRST_ERROR = 400
@@ -60,24 +66,31 @@ _ADVICE: dict[type[Exception], str] = {
 # --- answers
 
 
-def verdict_on_success(response: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on an answer that boto3 takes for a success."""
-    metadata = response["ResponseMetadata"]
-    content_type = metadata["HTTPHeaders"].get("content-type", "")
-    if "html" in content_type.lower():
+def verdict_on_answer(answer: AWSResponse, sent: Mapping[str, str]) -> Verdict:
+    """Return the verdict on an answer of the service, or of somebody on the way to it.
+
+    Args:
+        answer: The answer, read to its end.
+        sent: The headers of the request. What they show of the credentials may be quoted, and is hidden.
+    """
+    if _FIRST_SUCCESS <= answer.status_code < _FIRST_REDIRECT:
+        return _verdict_on_success(answer)
+    code, message = _code_and_message(_error(answer))
+    return _verdict_on_error(answer, code, _without_secrets(message, sent))
+
+
+def _verdict_on_success(answer: AWSResponse) -> Verdict:
+    if "html" in answer.headers.get("content-type", "").lower():
         # a captive portal's or a proxy's: the service answers with nothing
-        return Retry("server", f"{metadata['HTTPStatusCode']} with a web page, which CloudWatch RUM did not write")
+        return Retry("server", f"{answer.status_code} with a web page, which CloudWatch RUM did not write")
     return Delivered()
 
 
-def verdict_on_answer(response: Mapping[str, Any]) -> Verdict:
-    """Return the verdict on an answer that boto3 raises as an error."""
-    metadata = response.get("ResponseMetadata", {})
-    status, headers = metadata.get("HTTPStatusCode", 0), metadata.get("HTTPHeaders", {})
-    code, message = _code_and_message(response)
+def _verdict_on_error(answer: AWSResponse, code: str, message: str) -> Verdict:
+    status, headers = answer.status_code, answer.headers
     cause = _cause(status, code)
     if cause is not None:
-        return Retry(cause, message, retry_after_s(headers.get("retry-after")))
+        return Retry(cause, message, retry_after_s(headers.get("retry-after"), headers.get("date")))
     if status in _REFUSING or code.startswith(_CREDENTIAL_CODES):
         return Parked(ParkReason.UNAUTHORIZED, message + _skew(headers.get("date")))
     if status == _NOT_FOUND:
@@ -85,11 +98,28 @@ def verdict_on_answer(response: Mapping[str, Any]) -> Verdict:
     return Rejected(message) if status in _REJECTING else Retry("unknown", message)
 
 
+def _error(answer: AWSResponse) -> dict[str, Any]:
+    """Return an answer as the response of botocore's ClientError."""
+    parts = {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content}
+    try:
+        parsed: dict[str, Any] = _PARSER.parse(parts, None)
+    except (AttributeError, RecursionError, TypeError, ValueError):  # its body is not one that AWS writes
+        parsed = _PARSER.parse({**parts, "body": b""}, None)
+    return parsed
+
+
 def _code_and_message(response: Mapping[str, Any]) -> tuple[str, str]:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     error = response.get("Error", {})
     code = str(error.get("Code", status))
     return code, f"{status} {code}: {error.get('Message') or response.get('message') or ''}"
+
+
+def _without_secrets(message: str, sent: Mapping[str, str]) -> str:
+    credential = _CREDENTIAL.search(sent.get("Authorization", ""))
+    for secret in (credential[1] if credential else "", sent.get("X-Amz-Security-Token", "")):
+        message = message.replace(secret, "***") if secret else message
+    return message
 
 
 def _cause(status: int, code: str) -> Cause | None:
@@ -115,7 +145,7 @@ def _skew(date: str | None) -> str:
 
 
 def verdict_on_exception(error: Exception, *, is_sending: bool) -> Verdict:
-    """Return the verdict on what boto3 raises.
+    """Return the verdict on what boto3 and botocore raise.
 
     Args:
         error: The exception.
@@ -140,11 +170,6 @@ def _are_out_of_date(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "credentials" in str(error)
 
 
-def is_refusal(error: Exception) -> bool:
-    """Tell whether an exception is an answer of CloudWatch RUM, and not of a service that gives credentials."""
-    return isinstance(error, exceptions.ClientError) and error.operation_name == OPERATION
-
-
 def passing_cause(error: exceptions.ClientError) -> Cause | None:
     """Return why a service that gave no credentials may give them later, None if it will not."""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -152,9 +177,7 @@ def passing_cause(error: exceptions.ClientError) -> Cause | None:
 
 
 def _verdict_on_client_error(error: exceptions.ClientError) -> Verdict:
-    if is_refusal(error):
-        return verdict_on_answer(error.response)
-    # STS's or Cognito's, which botocore asks for credentials when it signs
+    """Return the verdict on a refusal of STS or Cognito, which botocore asks for credentials when it signs."""
     message = f"{error.operation_name}: {_code_and_message(error.response)[1]}"
     cause = passing_cause(error)
     return Parked(ParkReason.UNAUTHORIZED, message) if cause is None else Retry(cause, message)
@@ -163,21 +186,18 @@ def _verdict_on_client_error(error: exceptions.ClientError) -> Verdict:
 # --- Retry-After
 
 
-def normalise_retry_after(response_dict: dict[str, Any], **_: Any) -> None:
-    """Make Retry-After whole seconds: botocore's parser takes nothing else, and raises ValueError on a date."""
-    headers = response_dict["headers"]
-    value = headers.get("retry-after")
-    if value is not None:
-        headers["retry-after"] = str(math.ceil(retry_after_s(value, headers.get("date")) or 0))
-
-
 def retry_after_s(value: str | None, date: str | None = None) -> float | None:
-    """Return what Retry-After asks for, None where it asks for nothing that makes sense."""
+    """Return what Retry-After asks for, None where it asks for nothing that makes sense.
+
+    Args:
+        value: A number of seconds, which is rounded up, or a date.
+        date: The answer's own Date.
+    """
     try:
         seconds = float(value or "nan")
     except ValueError:
         seconds = _seconds_until(value or "", date)
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    return float(math.ceil(seconds)) if math.isfinite(seconds) and seconds > 0 else None
 
 
 def _seconds_until(value: str, date: str | None) -> float:

@@ -1,17 +1,18 @@
-"""One attempt: a batch goes to PutRumEvents by boto3, and a verdict comes back."""
+"""One attempt: a batch goes to PutRumEvents, and a verdict comes back."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
 
 from botocore import exceptions
 
 from otel_rum_exporter.client.access import Access
-from otel_rum_exporter.client.answers import is_refusal, verdict_on_exception, verdict_on_success
+from otel_rum_exporter.client.answers import verdict_on_answer, verdict_on_exception
 from otel_rum_exporter.client.bounded import Bounded, NoThreadError, TooLateError
+from otel_rum_exporter.client.lean_client import LeanClient
+from otel_rum_exporter.client.put_request import put_request
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.drops import ParkReason
@@ -54,6 +55,7 @@ class RumClient:
             now: The time with a time zone, for when guest credentials end.
         """
         self._timeout_s = config.timeout_s
+        self._compression = config.compression
         self._access = Access(config, clock, now)
         self._bounded = Bounded(config.max_in_flight)
 
@@ -79,22 +81,23 @@ class RumClient:
             # the interpreter is about to exit; the time-outs of the sockets have to do
             return self._attempt(batch, lambda: self._access.short_client(limit_s))
 
-    def _attempt(self, batch: Batch, client_of: Callable[[], Any]) -> Verdict:
+    def _attempt(self, batch: Batch, client_of: Callable[[], LeanClient]) -> Verdict:
         try:
             client = client_of()
         except _OF_BOTO as error:
             return verdict_on_exception(error, is_sending=False)
         try:
-            answer = client.put_rum_events(**batch.request())
+            request = put_request(batch, client, self._compression)
+            answer = client.send(request)
         except _OF_BOTO as error:
             verdict = verdict_on_exception(error, is_sending=True)
-            return self._with_other_credentials(client, verdict, is_refused=is_refusal(error))
-        verdict = verdict_on_success(answer)
+            return self._with_other_credentials(client, verdict, is_refused=False)
+        verdict = verdict_on_answer(answer, request.headers)
         if isinstance(verdict, Delivered):
             self._access.succeeded()
-        return verdict
+        return self._with_other_credentials(client, verdict, is_refused=True)
 
-    def _with_other_credentials(self, client: Any, verdict: Verdict, *, is_refused: bool) -> Verdict:
+    def _with_other_credentials(self, client: LeanClient, verdict: Verdict, *, is_refused: bool) -> Verdict:
         """Return the verdict; or that the batch may go again at once, where there are other credentials to try."""
         if not isinstance(verdict, Parked) or verdict.reason is not ParkReason.UNAUTHORIZED:
             return verdict

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from botocore.httpsession import URLLib3Session
 from rum_items import MONITOR_ID, START_NS, session
 
 from otel_rum_exporter import RumConfig
@@ -63,11 +64,11 @@ def urls_sent_to(sender):
     """Where a client would send a request; it does not leave."""
     sent = []
 
-    def keep(request, **_):
+    def keep(_, request):
         sent.append(request.url)
         raise ConnectionAbortedError
 
-    sender._access.client().meta.events.register("before-send.rum.PutRumEvents", keep)
-    with pytest.raises(ConnectionAbortedError):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ConnectionAbortedError):
+        patch.setattr(URLLib3Session, "send", keep)
         sender.attempt(ANY)
     return sent

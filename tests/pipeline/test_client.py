@@ -6,6 +6,7 @@ import threading
 
 import msgspec
 import pytest
+from botocore.httpsession import URLLib3Session
 from opentelemetry import context
 from rum_batches import ANY, PATH, SESSION_METADATA, attempt, batch, client, settled, urls_sent_to
 from rum_items import MONITOR_ID
@@ -348,14 +349,17 @@ def test_awss_own_endpoint(region, url):
     assert urls_sent_to(client(None, region=region)) == [url + PATH]
 
 
-def test_instrumentations_are_suppressed_by_the_pipeline_only(rum):
+def test_instrumentations_are_suppressed_by_the_pipeline_only(rum, monkeypatch):
     """The client itself leaves the context alone; see the pipeline's tests for the other half."""
     sender = client(rum.endpoint)
-    seen = []
-    sender._access.client().meta.events.register(
-        "before-send.rum.PutRumEvents", lambda **_: seen.append(context.get_value("suppress_instrumentation"))
-    )
-    sender.attempt(ANY)
+    seen, send = [], URLLib3Session.send
+
+    def look_and_send(session, request):
+        seen.append(context.get_value("suppress_instrumentation"))
+        return send(session, request)
+
+    monkeypatch.setattr(URLLib3Session, "send", look_and_send)
+    assert sender.attempt(ANY) == Delivered()
     assert seen == [None]
 
 

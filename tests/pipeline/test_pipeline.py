@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from botocore.httpsession import URLLib3Session
 from opentelemetry import context
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.trace import ReadableSpan
@@ -178,13 +179,16 @@ def test_export_never_waits_for_the_network(exporters, rum):
     assert each.spans.force_flush(LONG_MS)
 
 
-def test_instrumentation_is_suppressed_while_sending(exporters):
+def test_instrumentation_is_suppressed_while_sending(exporters, monkeypatch):
     """Instrumentations of botocore, urllib3 and requests honour this context key."""
     each = exporters()
-    seen = []
-    each.spans.pipeline._client._access.client().meta.events.register(
-        "before-send.rum.PutRumEvents", lambda **_: seen.append(context.get_value("suppress_instrumentation"))
-    )
+    seen, send = [], URLLib3Session.send
+
+    def look_and_send(session, request):
+        seen.append(context.get_value("suppress_instrumentation"))
+        return send(session, request)
+
+    monkeypatch.setattr(URLLib3Session, "send", look_and_send)
     each.spans.export(spans(1, session_id=session(1)))
     assert each.spans.force_flush(LONG_MS)
     assert seen == [True]
@@ -282,16 +286,17 @@ def test_refused_events_are_counted(exporters, rum, caplog):
     assert line.startswith("RUM exporter: 1 event was refused and dropped: 400 ValidationException")
 
 
-def test_an_unforeseen_error_while_sending_loses_one_batch(exporters, rum, caplog):
+def test_an_unforeseen_error_while_sending_loses_one_batch(exporters, rum, caplog, monkeypatch):
     """Whatever a library does, the batch leaves the queue, counted, and the next is sent."""
     each = exporters()
-    failures = ["once"]
+    failures, send = ["once"], URLLib3Session.send
 
-    def fail(**_):
+    def fail_once(session, request):
         if failures:
             raise KeyError(failures.pop())
+        return send(session, request)
 
-    each.spans.pipeline._client._access.client().meta.events.register("before-call.rum.PutRumEvents", fail)
+    monkeypatch.setattr(URLLib3Session, "send", fail_once)
     each.spans.export(spans(2, session_id=session(1)))
     assert not each.spans.force_flush(LONG_MS)
     each.spans.export(spans(3, session_id=session(1)))
