@@ -11,8 +11,10 @@ from otel_rum_exporter.client.lean_client import LeanClient
 from otel_rum_exporter.config import Compression
 from otel_rum_exporter.events import Batch
 
-_MIN_COMPRESSED = 2048  # bytes; below, the saving is not worth the CPU
+_MIN_COMPRESSED = 2048  # bytes; below, a request fits into two or three packets anyway
 _MIN_SAVING = 0.8  # of the size; aws-rum-web's threshold
+# Level 1 makes 8.5 of 43 KB (100 HTTP events) in 0.13 ms of CPU, level 6 makes 7.6 KB in 0.29 ms; of a browser's 9 KB 2.2
+# in 23 us, and 2.0 in 49. Levels 2 and 3 save 1 or 2 % of that, level 4 half of what 6 saves for most of its CPU.
 _GZIP_LEVEL = 1
 _GZIP_FORMAT = 31  # of zlib's window bits
 

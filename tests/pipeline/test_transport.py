@@ -19,6 +19,7 @@ from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 LONG_S = 30
+AWS_HOST = "dataplane.rum.eu-central-1.amazonaws.com"
 
 pytestmark = pytest.mark.usefixtures("_credentials")
 
@@ -180,7 +181,7 @@ class Authority:
         authority = self._certificate(name, name, key, key, x509.BasicConstraints(ca=True, path_length=0))
         self.bundle.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
         own = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+        names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName(AWS_HOST)])
         certificate = self._certificate(self._name("localhost"), name, own, key, names)
         self._chain.write_bytes(
             own.private_bytes(
@@ -232,6 +233,20 @@ def test_tls(authority, monkeypatch):
     with Server(encrypted(authority.context(), treat)) as server:
         assert attempt(server, scheme="https") == Delivered()
     assert versions[0] in ("TLSv1.2", "TLSv1.3")
+
+
+def test_the_authority_of_a_profile(authority, tmp_path):
+    """So does `ca_bundle` in AWS's configuration file."""
+    (tmp_path / "config").write_text(f"[default]\nca_bundle = {authority.bundle}\n")
+    with Server(encrypted(authority.context(), answering(OK))) as server:
+        assert attempt(server, scheme="https") == Delivered()
+
+
+def test_the_authority_of_requests(authority, monkeypatch):
+    """And REQUESTS_CA_BUNDLE, which botocore reads last."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.bundle))
+    with Server(encrypted(authority.context(), answering(OK))) as server:
+        assert attempt(server, scheme="https") == Delivered()
 
 
 def test_an_unknown_authority(authority):
@@ -297,6 +312,26 @@ def test_a_proxy_for_tls(authority, monkeypatch):
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         assert client("https://localhost:9443").attempt(ANY) == Delivered()
     assert seen == ["CONNECT localhost:9443"]
+
+
+def test_awss_own_endpoint_through_a_proxy(authority, monkeypatch):
+    """Where AWS is only reached through a proxy: its host with the prefix, and a request that is signed for it."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
+    seen = []
+
+    def treat(connection):
+        seen.append(read_request(connection)[0].rpartition(" ")[0])
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with authority.context().wrap_socket(connection, server_side=True) as secured:
+            seen.extend(read_request(secured))
+            secured.sendall(OK)
+
+    with Server(treat) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        assert client(None, region="eu-central-1").attempt(ANY) == Delivered()
+    assert seen[:2] == [f"CONNECT {AWS_HOST}:443", f"POST {PATH} HTTP/1.1"]
+    assert f"Host: {AWS_HOST}" in seen
+    assert any("/eu-central-1/rum/aws4_request" in head for head in seen)
 
 
 def test_no_proxy(rum, monkeypatch):
