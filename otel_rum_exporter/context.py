@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Draft, Once
 from otel_rum_exporter.events import NO_CLIENT, Client
 from otel_rum_exporter.identity import NOBODY
-from otel_rum_exporter.timeline import Place, Timeline
+from otel_rum_exporter.timeline import Place, Timeline, Visit
 
 _MAX_NOTES = 256  # of a session: what it reported and what others need of it
 _MAX_CALLS = 16  # starts and ends of the calls of one URL
@@ -54,16 +54,8 @@ class Session(Struct, gc=False):
     notes: dict[int, Any] | None = None
     """What items said that others need, what was reported and how many were sent, by the hashes of their names, which
     take a third of the memory."""
-    note_bytes: int = 0
-    size: int = 0
-    """What the session takes, as last weighed."""
-
-    def weigh(self) -> int:
-        """Return by how much the session has grown since it was last weighed. Units: bytes, estimated."""
-        before = self.size
-        self.size = _SESSION_BYTES + self.note_bytes + _VISIT_BYTES * len(self.timeline.visits)
-        self.size += _USER_BYTES * len(self.users) + _NOTE_BYTES * len(self.begun_with)
-        return self.size - before
+    size: int = _SESSION_BYTES
+    """What the session takes. Units: bytes, estimated."""
 
     def view(self) -> SessionView:
         """Return what a batch needs to know of the session."""
@@ -79,19 +71,28 @@ class Session(Struct, gc=False):
         """Take note of when it began and of its domain: the first that the user named, else that a server did."""
         if is_client and (self.begun_ns is None or draft.time_ns <= self.begun_ns):
             is_tie = draft.time_ns == self.begun_ns
-            self.begun_with = min(self.begun_with, draft.attributes, key=_text) if is_tie else draft.attributes
-            self.begun_with = self.begun_with or NOTHING
+            begun_with = min(self.begun_with, draft.attributes, key=_text) if is_tie else draft.attributes
+            self.size += _NOTE_BYTES * (len(begun_with) - len(self.begun_with))
+            self.begun_with = begun_with or NOTHING
             self.begun_ns = draft.time_ns
         if draft.domain:
             rank = draft.time_ns if is_client else draft.time_ns + _SERVER_RANK
             if rank < self.domain_rank:
                 self.domain, self.domain_rank = sys.intern(draft.domain), rank
 
+    def learn_visit(self, visit: Visit) -> None:
+        """Take note of a page that the user came to, or was seen on."""
+        number = len(self.timeline.visits)
+        self.timeline.add(visit)
+        self.size += _VISIT_BYTES * (len(self.timeline.visits) - number)
+
     def learn_user(self, user_id: str, first_ns: int, last_ns: int) -> None:
         """Take note of the user that an item names. Of two that alternate within a moment the order may be lost."""
         latest = self.users[-1] if self.users else None
         if latest is None or latest.user_id != user_id or first_ns < latest.first_ns:
-            self.users = _with(self.users, Stay(first_ns, last_ns, user_id))[-_MAX_USERS:]
+            users = _with(self.users, Stay(first_ns, last_ns, user_id))[-_MAX_USERS:]
+            self.size += _USER_BYTES * (len(users) - len(self.users))
+            self.users = users
         elif last_ns > latest.last_ns:
             self.users = (*self.users[:-1], Stay(latest.first_ns, last_ns, user_id))
 
@@ -139,13 +140,13 @@ class Session(Struct, gc=False):
             self.notes = {}
         self._forget_note(name)
         self.notes[name] = value
-        self.note_bytes += _bytes_of(value)
+        self.size += _bytes_of(value)
         if len(self.notes) > _MAX_NOTES:
             self._forget_note(next((each for each in self.notes if each & _FACT), next(iter(self.notes))))
 
     def _forget_note(self, name: int) -> None:
         if self.notes and name in self.notes:
-            self.note_bytes -= _bytes_of(self.notes.pop(name))
+            self.size -= _bytes_of(self.notes.pop(name))
 
 
 class SessionView(NamedTuple):

@@ -52,13 +52,15 @@ def encode(value: Any) -> str:
             become U+FFFD. Raises TypeError for objects that are neither.
     """
     try:
-        encoded = _encoder.encode(value)
+        encoded = _encoder.encode(value).decode()
     except UnicodeEncodeError:
-        encoded = _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain_or_refused)))
+        return _encode_cleaned(value)
     # msgspec writes None, NaN and infinity as null; the word is rare enough to look closer only then
-    if b"null" in encoded:
-        encoded = _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain_or_refused)))
-    return encoded.decode()
+    return _encode_cleaned(value) if "null" in encoded else encoded
+
+
+def _encode_cleaned(value: Any) -> str:
+    return _encoder.encode(clean(msgspec.to_builtins(value, enc_hook=_plain_or_refused))).decode()
 
 
 def clean(value: Any, depth: int = _MAX_DEPTH) -> Any:

@@ -10,12 +10,11 @@ import sys
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 
-import msgspec
 from msgspec import Struct
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import Session, SessionView, merged
-from otel_rum_exporter.convert.conversion import Conversion, Draft
+from otel_rum_exporter.convert.conversion import Conversion, Draft, Origin
 from otel_rum_exporter.convert.ids import uuid_of
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.encoding import encode
@@ -105,13 +104,14 @@ class Sessions:
     def recall(self, keyed: Keyed, now: float) -> None:
         """Learn of a session by an event that comes from disk; it has begun already."""
         session = self._touch(keyed.key.context, now)
+        before = session.size
         session.started = True
         session.learn_when_and_where(keyed.draft, is_client=bool(keyed.key.is_client))
         if isinstance(keyed.draft.details, PageViewEvent):
-            session.timeline.add(_visit(keyed.draft, keyed.draft.details))
+            session.learn_visit(_visit(keyed.draft, keyed.draft.details))
         if keyed.user_id is not None:
             session.learn_user(keyed.user_id, keyed.draft.time_ns, keyed.draft.time_ns)
-        self._size += session.weigh()
+        self._size += session.size - before
         self._forget(now)
 
     def start_none(self) -> None:
@@ -126,10 +126,11 @@ class Sessions:
         Errors: NO_SESSION, SAMPLED_OUT, DUPLICATE when every event was reported before, LIMITED, UNMAPPED for the
                 session's end.
         """
-        conversion = self._owned(conversion)
-        if conversion.session is None:
+        given_session = conversion.session or (None if self.serves_others else self._process_session.join())
+        if given_session is None:
             return DropReason.NO_SESSION
-        session_id = session_uuid(conversion.session, monitor.id)
+        user = conversion.user or self._process_session.user_of(given_session)
+        session_id = session_uuid(given_session, monitor.id)
         if not is_sampled(session_id, self._config.session_sample_rate):
             return DropReason.SAMPLED_OUT
         context = monitor.id + session_id
@@ -137,20 +138,22 @@ class Sessions:
             self._end(context, now)
             return DropReason.UNMAPPED
         session = self._touch(context, now)
-        user_id = conversion.user and user_uuid(conversion.user, monitor.id, self._config.user_id_secret)
+        before = session.size
+        user_id = user and user_uuid(user, monitor.id, self._config.user_id_secret)
         self._learn(session, conversion, monitor, user_id)
-        # an item may only complete others
-        key = self._key(session, session_id, conversion, monitor)
-        keyed = self._events(session, key, conversion, user_id) if conversion.events else []
-        self._size += session.weigh()
+        keyed: list[Keyed] | DropReason = []
+        if conversion.events:  # an item may only complete others
+            key = self._key(session, session_id, conversion.origin, monitor)
+            start = None if session.started else self._start(session, session_id, given_session, conversion)
+            keyed = self._events(session, key, conversion, user_id, start)
+        self._size += session.size - before
         self._forget(now)
         return keyed
 
     def _events(
-        self, session: Session, key: BatchKey, conversion: Conversion, user_id: str | None
+        self, session: Session, key: BatchKey, conversion: Conversion, user_id: str | None, start: Draft | None
     ) -> list[Keyed] | DropReason:
         # a start is of whoever the user was then, whichever item came first
-        start = None if session.started else self._start(session, key.session_id, conversion)
         events = [] if start is None else [Keyed(key, start)]
         session.events += len(events)
         for draft in conversion.events:
@@ -165,18 +168,11 @@ class Sessions:
         limit = self._config.session_event_limit
         return DropReason.LIMITED if limit and session.events > limit else events
 
-    def _owned(self, conversion: Conversion) -> Conversion:
-        """Return the conversion with the process's session where it has none, and with the user of that."""
-        session = conversion.session or (None if self.serves_others else self._process_session.join())
-        user = conversion.user or (self._process_session.user_of(session) if session else None)
-        if session is conversion.session and user is conversion.user:
-            return conversion
-        return msgspec.structs.replace(conversion, session=session, user=user)
-
     def _touch(self, context: str, now: float) -> Session:
         session = self._sessions.get(context)
         if session is None:
             session = self._sessions[context] = Session(now)
+            self._size += session.size
         session.seen_at = now
         self._sessions.move_to_end(context)
         return session
@@ -224,10 +220,10 @@ class Sessions:
         for draft in conversion.events:
             session.learn_when_and_where(draft, is_client=is_client)
             if isinstance(draft.details, PageViewEvent):
-                session.timeline.add(_visit(draft, draft.details))
+                session.learn_visit(_visit(draft, draft.details))
         if conversion.seen:
             time_ns, page_id = conversion.seen
-            session.timeline.add(Visit(time_ns, sys.intern(page_id), is_view=False))
+            session.learn_visit(Visit(time_ns, sys.intern(page_id), is_view=False))
         for name, fact in conversion.facts.items():
             session.learn_fact(name, fact)
 
@@ -243,18 +239,17 @@ class Sessions:
             self._clients.clear()
         return self._clients.setdefault(client, client)
 
-    def _key(self, session: Session, session_id: str, conversion: Conversion, monitor: AppMonitor) -> BatchKey:
-        origin = conversion.origin
+    def _key(self, session: Session, session_id: str, origin: Origin, monitor: AppMonitor) -> BatchKey:
         # items that do not name their device share the requests of those that do
         is_client = origin.is_client or (session.is_client or None if origin.is_client is None else False)
         client = session.client if is_client else NO_CLIENT if is_client is None else session.caller
         return BatchKey(monitor, session_id, is_client, client)
 
-    def _start(self, session: Session, session_id: str, conversion: Conversion) -> Draft | None:
+    def _start(self, session: Session, session_id: str, given_session: str, conversion: Conversion) -> Draft | None:
         """Return the session's start, once, at the first sight of a user's own item or of the process's session."""
-        if self._config.session_start == "off" or conversion.session in self._inherited:
+        if self._config.session_start == "off" or given_session in self._inherited:
             return None
-        is_own = conversion.origin.is_client or self._process_session.is_own(conversion.session)
+        is_own = conversion.origin.is_client or self._process_session.is_own(given_session)
         explicit = [draft for draft in conversion.events if draft.type == START]
         if not explicit and not (is_own and self._config.session_start == "first_seen"):
             return None

@@ -13,7 +13,17 @@ from msgspec import UNSET, Struct
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import hook, logs, metadata, mobile, navigation, pages, privacy, spans
 from otel_rum_exporter.convert.attributes import Attributes, read, taken, text
-from otel_rum_exporter.convert.conversion import NOTHING, Conversion, Deferred, Draft, Found, Origin, Part, Said
+from otel_rum_exporter.convert.conversion import (
+    NO_ORIGIN,
+    NOTHING,
+    Conversion,
+    Deferred,
+    Draft,
+    Found,
+    Origin,
+    Part,
+    Said,
+)
 from otel_rum_exporter.convert.ids import LogEventIds, span_event_id
 from otel_rum_exporter.convert.times import known_ns
 from otel_rum_exporter.drops import DropReason
@@ -40,7 +50,8 @@ class Converter:
         """Prepare the tables that depend on the configuration."""
         self._config = config
         self._custom_attributes = metadata.CustomAttributeFilter(config)
-        self._origins: dict[tuple[int, int, bool], tuple[Origin, ResourceItem, ScopeItem | None]] = {}
+        self._origins: dict[tuple[int, int, bool], _Known] = {}
+        self._latest = _Known()
 
     def span(self, span: SpanItem, *, with_itself: bool = True) -> Conversion | DropReason:
         """Convert a span: itself, if that is wanted, its exceptions, its named events."""
@@ -98,32 +109,48 @@ class Converter:
 
     def _origin(self, resource: ResourceItem, scope: ScopeItem | None, *, is_client_event: bool = False) -> Origin:
         """Return what resource and scope say, worked out once for each pair: items share these objects."""
+        latest = self._latest
+        if latest.resource is resource and latest.scope is scope and latest.is_client_event is is_client_event:
+            return latest.origin
         key = (id(resource), id(scope), is_client_event)
         known = self._origins.get(key)
-        if known is None or known[1] is not resource or known[2] is not scope:
+        if known is None or known.resource is not resource or known.scope is not scope:
             if len(self._origins) >= _MAX_ORIGINS:
                 self._origins.clear()
             origin = metadata.origin(self._config, resource, scope, is_client_event=is_client_event)
-            # the objects are kept with it, so that their ids stay theirs
-            known = self._origins[key] = (origin, resource, scope)
-        return known[0]
+            known = self._origins[key] = _Known(origin, resource, scope, is_client_event)
+        self._latest = known
+        return known.origin
 
     def _place(
         self, attributes: Attributes, said: Said, origin: Origin, seen_ns: int, destination: str | None
     ) -> _Place:
         """Return page and domain where a client's item names its document or screen, or the page that it goes to."""
-        page = pages.page_id(destination or said.document_url, self._config)
-        page = page or (mobile.screen_name(attributes, self._config) if origin.is_client else None)
-        domain = metadata.page_domain(said.document_url, destination) if origin.is_client else None
+        url = destination or said.document_url
+        if url is None and not origin.is_client and said.screen_title is None and self._custom_attributes.is_empty:
+            return NOWHERE
+        page = pages.page_id(url, self._config) if url else None
+        if page is None and origin.is_client:
+            page = mobile.screen_name(attributes, self._config)
+        domain = metadata.page_domain(said.document_url, destination) if url and origin.is_client else None
         title = said.screen_title and privacy.text(said.screen_title, self._config)
         selected = self._custom_attributes.select(attributes, origin.attributes)
-        return _Place(_page(page, title), domain, selected, seen_ns)
+        return _Place(_page(page, title) if page or title else NO_PAGE, domain, selected, seen_ns)
 
     def _entry_place(self, attributes: Attributes, origin: Origin) -> _Place:
         """Return page and domain that a server was asked for."""
         page = pages.server_page_id(attributes, self._config)
         selected = self._custom_attributes.select(attributes, origin.attributes)
         return _Place(_page(page), metadata.server_domain(attributes), selected)
+
+
+class _Known(Struct, frozen=True, gc=False):
+    """An origin with the objects that it was worked out for, whose ids stay theirs as long as it is kept."""
+
+    origin: Origin = NO_ORIGIN
+    resource: ResourceItem | None = None
+    scope: ScopeItem | None = None
+    is_client_event: bool = False
 
 
 class _Place(Struct, frozen=True, gc=False):
@@ -134,6 +161,8 @@ class _Place(Struct, frozen=True, gc=False):
     attributes: Mapping[str, Any]
     seen_ns: int = 0
 
+
+_COMPLETED_LATER = (PageViewEvent, Deferred)
 
 NOWHERE = _Place(NO_PAGE, None, NOTHING)
 
@@ -153,10 +182,11 @@ def _conversion(  # noqa: PLR0913 - what an item is made of
     """Return the conversion; the reason of a part that became nothing, if none became anything."""
     drafts, facts, reason = [], found.facts, DropReason.INCOMPLETE
     for part in found.parts:
-        draft = _draft(part, place, event_id)
-        if isinstance(draft, DropReason):
-            reason = draft
+        content = _content(part.details) if part.time_ns else None
+        if content is None:
+            reason = DropReason.TOO_LARGE if part.time_ns else DropReason.INCOMPLETE
             continue
+        draft = _draft(part, place, content, event_id(part.name, part.time_ns, content))
         drafts.append(draft)
         if part.known_as is not None:
             facts = {**facts, part.known_as: draft.id}
@@ -168,37 +198,33 @@ def _conversion(  # noqa: PLR0913 - what an item is made of
         origin=origin,
         events=drafts,
         facts=facts,
-        seen=_seen(place, origin),
+        seen=_seen(place) if origin.is_client else None,
         previous_session=said.previous_session,
         ends_session=ends_session,
     )
 
 
-def _draft(part: Part, place: _Place, event_id: EventId) -> Draft | DropReason:
-    if not part.time_ns:
-        return DropReason.INCOMPLETE
-    content = _content(part.details)
-    if content is None:
-        return DropReason.TOO_LARGE
+def _draft(part: Part, place: _Place, content: str, event_id: str) -> Draft:
+    # in the order of Draft's members, since names take a tenth of conversion's time
     return Draft(
-        id=event_id(part.name, part.time_ns, content),
-        time_ns=part.time_ns,
-        type=part.details.type_,
-        details=part.details if isinstance(part.details, PageViewEvent | Deferred) else content,
-        page=place.page,
-        domain=place.domain,
-        attributes=place.attributes,
-        once=part.once,
-        is_limited=part.is_limited,
+        event_id,
+        part.time_ns,
+        part.details.type_,
+        part.details if isinstance(part.details, _COMPLETED_LATER) else content,
+        place.page,
+        place.domain,
+        place.attributes,
+        part.once,
+        part.is_limited,
     )
 
 
 def _content(details: Details | CustomEvent | Deferred) -> str | None:
     """Return the details as JSON text that fits into an event, None if it cannot."""
-    if isinstance(details, Deferred):
-        return encode(details)
     content = encode(details.details if isinstance(details, CustomEvent) else details)
-    return content if utf8_bytes(content) <= MAX_EVENT_BYTES else shrink(content, MAX_EVENT_BYTES)
+    if utf8_bytes(content) <= MAX_EVENT_BYTES or isinstance(details, Deferred):
+        return content
+    return shrink(content, MAX_EVENT_BYTES)
 
 
 def _page(page_id: str | None, title: str | None = None) -> Page:
@@ -208,10 +234,10 @@ def _page(page_id: str | None, title: str | None = None) -> Page:
     return Page(pageId=known_id, title=clip(well_formed(title), metadata.MAX_STRING) if title else UNSET)
 
 
-def _seen(place: _Place, origin: Origin) -> tuple[int, str] | None:
-    """Return when the user was on which page, where a user's own item says so."""
+def _seen(place: _Place) -> tuple[int, str] | None:
+    """Return when the user was on which page, where the item says so."""
     page_id = place.page.pageId
-    return (place.seen_ns, page_id) if origin.is_client and place.seen_ns and isinstance(page_id, str) else None
+    return (place.seen_ns, page_id) if place.seen_ns and isinstance(page_id, str) else None
 
 
 def _no_id(_name: str, _time_ns: int, _content: str) -> str:

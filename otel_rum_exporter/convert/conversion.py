@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from otel_rum_exporter.convert.attributes import Text
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.events import NO_PAGE, AppMonitor, Client, CustomEvent, Details, Page, PageViewEvent
+from otel_rum_exporter.events import NO_CLIENT, NO_PAGE, AppMonitor, Client, CustomEvent, Details, Page, PageViewEvent
 
 CustomAttributes = Mapping[str, str | float | int | bool]
 
@@ -118,7 +118,11 @@ class Origin(Struct, frozen=True, gc=False):
     is_own: bool = False
 
 
-class Draft(Struct, frozen=True, kw_only=True, gc=False):
+NO_ORIGIN = Origin(None, None, NO_CLIENT)
+"""Of items whose resource and scope say nothing."""
+
+
+class Draft(Struct, frozen=True, gc=False):
     """An event without its session.
 
     `details` is JSON text, unless it is known only when the batch is built: a page view's place among the session's

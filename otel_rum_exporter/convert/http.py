@@ -31,7 +31,7 @@ _CLIENT_ERROR = 400
 _FIRST_STATUS, _LAST_STATUS = 100, 599
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _XHR_ENDS = ("abort", "timeout", "error")  # span events of XMLHttpRequest, in aws-rum-web's words
-_METHODS = {
+_METHODS: dict[str | None, str] = {
     name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 }
 
@@ -52,11 +52,6 @@ class _Call(Struct, frozen=True, kw_only=True, gc=False):
     old_status: Integer = field(name="http.status_code", default=None)
     status_text: Text = field(name="http.status_text", default=None)
     rpc_service: Text = field(name="rpc.service", default=None)
-
-    @property
-    def code(self) -> int | None:
-        """The status code as it was given."""
-        return self.old_status if self.status is None else self.status
 
 
 def http_event(
@@ -82,18 +77,26 @@ def http_event(
     url = call.url or call.old_url or _url_of_parts(attributes, span.kind)
     if urls.is_self_traffic(url) or call.rpc_service in ("RUM", "CloudWatch RUM"):
         return DropReason.SELF_TRAFFIC
-    status = call.code or 0
+    status = call.status or (call.old_status or 0 if call.status is None else 0)
     has_status = _FIRST_STATUS <= status <= _LAST_STATUS  # 0 is none, too
-    error = _error(span, attributes, span_events, config, is_client=is_client, has_status=has_status)
+    error = None
+    if span_events or not has_status:
+        error = _error(span, attributes, span_events, config, is_client=is_client, has_status=has_status)
     if not has_status and error is None:
         return DropReason.INCOMPLETE
     context = span.context
+    trace_id, span_id = (context.trace_id, context.span_id) if context else (0, 0)
     return HttpEvent(
-        request=HttpRequest(method=_method(span, call, attributes), url=_shown(url, config) if url else UNSET),
-        response=HttpResponse(status=status, statusText=_phrase(call, config)) if has_status else UNSET,
+        request=HttpRequest(
+            method=_METHODS.get(call.method) or _method(span, call, attributes),
+            url=well_formed(privacy.url(url, config)) if url else UNSET,
+        ),
+        response=HttpResponse(status=status, statusText=_phrase(call.status_text, status, config))
+        if has_status
+        else UNSET,
         error=UNSET if error is None else error,
-        trace_id=xray_trace_id(context.trace_id) if context and context.trace_id else UNSET,
-        segment_id=context.span_id.to_bytes(8, "big").hex() if context and context.span_id else UNSET,
+        trace_id=xray_trace_id(trace_id) if trace_id else UNSET,
+        segment_id=span_id.to_bytes(8, "big").hex() if span_id else UNSET,
     )
 
 
@@ -116,14 +119,8 @@ def is_wanted(call: HttpEvent, config: RumConfig, *, is_client: bool) -> bool:
     return not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES if is_client else status >= _CLIENT_ERROR
 
 
-def _shown(url: str, config: RumConfig) -> str:
-    return well_formed(privacy.url(url, config))
-
-
 def _method(span: SpanItem, call: _Call, attributes: Attributes) -> str:
     method = call.method or call.old_method
-    if method in _METHODS:
-        return _METHODS[method]
     if method == "_OTHER":
         method = text(attributes, "http.request.method_original") or method
     first_word = span.name.partition(" ")[0]
@@ -131,8 +128,8 @@ def _method(span: SpanItem, call: _Call, attributes: Attributes) -> str:
     return well_formed(method[:_MAX_METHOD])
 
 
-def _phrase(call: _Call, config: RumConfig) -> str | UnsetType:
-    return privacy.text(call.status_text, config) if call.status_text else _PHRASES.get(call.code or 0, UNSET)
+def _phrase(told: str | None, status: int, config: RumConfig) -> str | UnsetType:
+    return privacy.text(told, config) if told else _PHRASES.get(status, UNSET)
 
 
 def _url_of_parts(attributes: Attributes, kind: SpanKind) -> str | None:

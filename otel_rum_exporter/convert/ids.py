@@ -8,6 +8,7 @@ from hashlib import blake2b
 from otel_rum_exporter.items import LogRecordItem, SpanContextItem
 
 _KEY_BITS = 2**63 - 1  # what SQLite's integers hold
+_VARIANTS = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # RFC 9562's two bits before two of a digit's own
 _ANYTHING = ("utf-8", "surrogatepass")
 
 
@@ -27,16 +28,16 @@ def low_bits(id_: int | None) -> int:
 def uuid_of(digest: bytes) -> str:
     """Return 16 bytes as a UUID of version 8: a UUID whose content is the application's own (RFC 9562)."""
     h = digest.hex()
-    return f"{h[:8]}-{h[8:12]}-8{h[13:16]}-{'89ab'[digest[8] & 3]}{h[17:20]}-{h[20:]}"
+    return f"{h[:8]}-{h[8:12]}-8{h[13:16]}-{_VARIANTS[h[17]]}{h[17:20]}-{h[20:]}"
 
 
 def span_event_id(context: SpanContextItem | None, part: str, content: str) -> str:
     """Return the id of one event of a span. `part` tells the span's events apart; without ids the content does."""
     if context is not None and context.span_id:
-        seed = context.trace_id.to_bytes(16, "big") + context.span_id.to_bytes(8, "big")
+        seed = part.encode() + context.trace_id.to_bytes(16, "big") + context.span_id.to_bytes(8, "big")
     else:
-        seed = content.encode()
-    return uuid_of(blake2b(part.encode() + seed, digest_size=16).digest())
+        seed = (part + content).encode()
+    return uuid_of(blake2b(seed, digest_size=16).digest())
 
 
 class LogEventIds:

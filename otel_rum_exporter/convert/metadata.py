@@ -155,6 +155,7 @@ class CustomAttributeFilter:
         """Compile the globs; their order decides which attributes stay when there are too many."""
         self._patterns = [re.compile(translate(glob)) for glob in config.attributes]
         self._named = frozenset(config.attributes)
+        self.is_empty = not self._patterns
         self._config = config
 
     def select(self, *sources: Attributes) -> CustomAttributes:

@@ -124,20 +124,22 @@ def _call(span: Span, config: RumConfig) -> Found | DropReason:
     call = http.http_event(span.item, span.attributes, span.events, config, is_client=is_client)
     if isinstance(call, DropReason):
         return call
-    parts = [Part("span", span.end_ns, call)] if http.is_wanted(call, config, is_client=is_client) else []
+    end_ns = span.end_ns
+    is_wanted = config.http_events == "all" or http.is_wanted(call, config, is_client=is_client)
+    parts = [Part("span", end_ns, call)] if is_wanted else []
     traced = None
     if config.xray_events and span.item.kind is SpanKind.CLIENT:
         traced = trace.xray_trace_event(span.item, span.attributes, call, config)
     if traced is not None:
-        parts.append(Part("xray", span.end_ns, traced))
-    return Found(parts, _call_facts(span)) if parts else DropReason.FILTERED
+        parts.append(Part("xray", end_ns, traced))
+    if not parts:
+        return DropReason.FILTERED
+    return Found(parts, _call_facts(span, end_ns) if is_client else NOTHING)
 
 
-def _call_facts(span: Span) -> Mapping[Key, object]:
-    url = text(span.attributes, "url.full", "http.url") if span.origin.is_client else None
-    if not url:
-        return NOTHING
-    return {resources.call_known_as(url): (known_ns(span.item.start_time), span.end_ns)}
+def _call_facts(span: Span, end_ns: int) -> Mapping[Key, object]:
+    url = text(span.attributes, "url.full", "http.url")
+    return {resources.call_known_as(url): (known_ns(span.item.start_time), end_ns)} if url else NOTHING
 
 
 def _document_fetch(span: Span, _config: RumConfig) -> Found | DropReason:

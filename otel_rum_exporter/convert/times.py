@@ -6,9 +6,11 @@ from __future__ import annotations
 _FIRST_NS, _END_NS = 10**18, 2**63
 
 
-def known_ns(*times: int | None) -> int:
+def known_ns(first: int | None, *others: int | None) -> int:
     """Return the first time that a clock can have told, else 0: one event with another would cost its whole batch."""
-    for time_ns in times:
+    if first and _FIRST_NS <= first < _END_NS:
+        return int(first)
+    for time_ns in others:
         if time_ns and _FIRST_NS <= time_ns < _END_NS:
             return int(time_ns)
     return 0

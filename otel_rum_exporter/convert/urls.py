@@ -46,9 +46,6 @@ _NO_PAGES = re.compile(r"(?:file|view-source|chrome|edge|devtools|resource|.*-ex
 ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "browser.document.url.full"})
 """Attributes that are URLs."""
 
-# one that holds none of these, in small letters, is looked at no further
-_TELEMETRY_MARKS = ("/appmonitors/", "/v1/traces", "/v1/logs", "/v1/metrics", "amazonaws.com")
-
 _UNSPECIFIED = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised in telemetry, not bound to
 
 
@@ -184,16 +181,12 @@ def _word(name: str) -> str:
 
 def is_self_traffic(url: str | None) -> bool:
     """Tell whether a URL is that of telemetry on its way, or of the credentials for it."""
-    if not url or not _is_of_telemetry(url.lower()):
+    if not url:
         return False
+    lowered = url.lower()
+    if "/appmonitors/" not in lowered and "/v1/" not in lowered and "amazonaws.com" not in lowered:
+        return False  # known for a twentieth of what parsing takes
     parts = split(url)
     if parts is None:
         return False
     return bool(_ENDPOINTS.search(parts.path) or _AUTH_HOST.match(parts.netloc))
-
-
-def _is_of_telemetry(url: str) -> bool:
-    for mark in _TELEMETRY_MARKS:  # noqa: SIM110 - each URL passes here, and any() takes twice the time
-        if mark in url:
-            return True
-    return False
