@@ -9,15 +9,13 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from msgspec import Struct
-
+from otel_rum_exporter.backlog import Backlog
 from otel_rum_exporter.batching import Queued, Stored
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery, Rejection
@@ -29,9 +27,7 @@ from otel_rum_exporter.spool.owed import Owed
 from otel_rum_exporter.spool.own_ids import OwnIds
 from otel_rum_exporter.spool.queue import (
     Burial,
-    Lease,
     NewRow,
-    Row,
     Spool,
     SpoolBusyError,
     SpoolCorruptError,
@@ -41,10 +37,9 @@ from otel_rum_exporter.spool.queue import (
     SpoolOptions,
 )
 from otel_rum_exporter.stats import CauseLog, printable
-from otel_rum_exporter.stored import body_of, keyed_of, resumed, row_of
+from otel_rum_exporter.stored import body_of, row_of
 
-_AT_ONCE = 500  # rows that are read into memory together
-_REST_S = 5.0  # after rows could not be read, or a file could not be put back
+_REST_S = 5.0  # after a file could not be put back
 _END_WAIT_S = 1.0  # at the end, for others who hold the file: there is no later
 _CLOSING = "A spool file could not be closed"
 _IN_MEMORY = "Events are kept in memory only"
@@ -52,15 +47,6 @@ _IN_MEMORY = "Events are kept in memory only"
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
-
-
-class _Range(Struct):
-    """Rows of a file that are not in memory: `counted` of them were accepted by this process, None for what it found."""
-
-    spool: Spool
-    after: int
-    last: int
-    counted: int | None = None
 
 
 class Store:
@@ -85,14 +71,12 @@ class Store:
         self._own: Spool | None = None
         self._files: list[Spool] = []
         self._ids = OwnIds()
-        self._ranges: deque[_Range] = deque()
-        self._left: deque[tuple[Spool, Lease]] = deque()
         self._owed = Owed(self._failed, time.monotonic)
-        self._lost = 0
+        self._backlog = Backlog(config.max_age_s, self._owed, self._failed, wall)
         self._unspooled = self._evicted = 0
         self._securing = threading.Lock()
         self._is_adrift = False  # whether a file was found removed, and is to be put back
-        self._rests_until = self._restores_from = -math.inf
+        self._restores_from = -math.inf
         self._is_open = self._is_closed = False
 
     # events
@@ -132,71 +116,30 @@ class Store:
                 given.end(ids)
         return [Stored(spool, each) for each in ids] or [None] * len(keyed)
 
+    # what is on disk alone
+
     def leave(self, stored: Sequence[Stored]) -> None:
         """Take note of events for which there is no room in memory: they are read when there is."""
-        with self._lock:
-            for each in stored:
-                last = self._ranges[-1] if self._ranges else None
-                if last and last.counted and last.spool is each.spool and last.last == each.id - 1:
-                    last.last, last.counted = each.id, last.counted + 1
-                else:
-                    self._ranges.append(_Range(each.spool, each.id - 1, each.id, 1))
+        self._backlog.leave(stored)
 
     @property
     def has_backlog(self) -> bool:
         """Whether there is something that is not in memory and may be read, or a file that is to be put back."""
-        now = time.monotonic()
-        is_to_restore = self._is_adrift and now >= self._restores_from
-        return is_to_restore or (bool(self._ranges or self._left or self._lost) and now >= self._rests_until)
+        return self._backlog.is_due or (self._is_adrift and time.monotonic() >= self._restores_from)
 
     def load(self) -> Loaded | None:
         """Read the next rows, the oldest first; None if there are none. One thread at a time may."""
         if self._is_adrift:
             self.secure()
-        with self._lock:
-            lost, self._lost = self._lost, 0
-            # batches first: what cannot be resumed of them is among the rows
-            current = self._ranges[0] if self._ranges and not self._left else None
-        if current is None or lost:
-            return Loaded([], 0, lost, is_own=True) if lost else None
-        rows = self._read(current)
-        if rows is None:  # it stays where it is, and waits until this may have passed
-            self._rests_until = time.monotonic() + _REST_S
-            return None
-        before_ms = int((self._wall() - self._config.max_age_s) * 1000)
-        old = [row.id for row in rows if row.admitted_ms < before_ms]
-        events = [
-            (keyed, Stored(current.spool, row.id))
-            for row in rows
-            if row.admitted_ms >= before_ms and (keyed := keyed_of(row))
-        ]
-        unknown = {row.id for row in rows} - set(old) - {stored.id for _, stored in events}
-        if old or unknown:
-            self._owed.add(current.spool, rows=[*old, *unknown])
-            self._owed.settle()
-        missing = self._pass(current, rows)
-        return Loaded(events, len(old), len(unknown) + missing, is_own=current.counted is not None)
+        return self._backlog.load()
 
-    def _read(self, current: _Range) -> list[Row] | None:
-        try:
-            rows = current.spool.load(current.after, _AT_ONCE)
-        except SpoolError as error:
-            self._failed(current.spool, error, "Events that wait on disk cannot be read")
-            return None
-        return [row for row in rows if row.id <= current.last]
+    def resume(self) -> Delivery | None:
+        """Return a batch that a process which ended was sending; what is left of it, where some was delivered."""
+        return self._backlog.resume()
 
-    def _pass(self, current: _Range, rows: Sequence[Row]) -> int:
-        """Go on behind rows that were read. Returns how many are missing of those that were counted, at the end."""
-        with self._lock:
-            current.after = rows[-1].id if rows else current.last
-            if current.counted is not None:
-                current.counted -= len(rows)
-            if current.after < current.last:
-                return 0
-            if current in self._ranges:  # a damaged file's are gone, and counted as lost
-                self._ranges.remove(current)
-                return current.counted or 0
-        return 0
+    def give_back(self, delivery: Delivery) -> None:
+        """Let the events of a batch that cannot be sent now wait again."""
+        self._backlog.give_back(delivery)
 
     # batches on their way
 
@@ -209,27 +152,6 @@ class Store:
         body = body_of(delivery, rows)
         batch_id = delivery.whole.batch.batch_id
         self._do(spool, "A batch could not be kept", partial(spool.lease, batch_id, body, rows))
-
-    def resume(self) -> Delivery | None:
-        """Return a batch that a process which ended was sending; what is left of it, where some was delivered."""
-        while True:
-            with self._lock:
-                if not self._left:
-                    return None
-                spool, lease = self._left.popleft()
-            delivery = resumed(spool, lease)
-            if delivery is not None:
-                return delivery
-            self._release(spool, lease.id)
-
-    def give_back(self, delivery: Delivery) -> None:
-        """Let the events of a batch that cannot be sent now wait again."""
-        stored = [each.stored for each in delivery.queued if each.stored is not None]
-        if delivery.lease is not None and stored:
-            self._release(stored[0].spool, delivery.lease)
-
-    def _release(self, spool: Spool, lease: int) -> None:
-        self._do(spool, "A batch could not be resumed", partial(spool.release, lease))
 
     # what ends
 
@@ -313,8 +235,7 @@ class Store:
         with self._lock:
             files, self._files, self._own = self._files, [], None
             self._is_closed = True
-            self._ranges.clear()
-            self._left.clear()
+            self._backlog.clear()
             self._evicted += sum(each.dead_letters_evicted for each in files)
         left = sum(each.events for each in files if each.has_file)
         lost = sum(each.events - self._owed.of(each) for each in files if not each.has_file)
@@ -369,10 +290,13 @@ class Store:
 
     def _take_note_locked(self, spool: Spool, *, is_own: bool) -> None:
         """Take note of what is in a file that is this process's from now on."""
-        leases, last = spool.leases(), spool.last_id()
+        try:
+            leases, last = spool.leases(), spool.last_id()
+        except (SpoolError, SpoolFull):
+            spool.close()  # to be taken over again later
+            raise
         self._files.append(spool)
-        self._left.extend((spool, lease) for lease in leases)
-        self._ranges.append(_Range(spool, 0, last))
+        self._backlog.add_file(spool, leases, last)
         if is_own:
             self._ids = OwnIds(last)
 
@@ -382,7 +306,7 @@ class Store:
         last_id = spool.last_id()  # without the lock, for which exports wait
         with self._lock:
             if not self._ids.is_busy and self._ids.begun == given:
-                self._ranges.extend(_Range(spool, first - 1, last) for first, last in self._ids.gaps(last_id))
+                self._backlog.add_rows(spool, self._ids.gaps(last_id))
 
     def _do(self, spool: Spool, trouble: str, act: Callable[[], object]) -> None:
         try:
@@ -407,9 +331,7 @@ class Store:
                 return
             self._files.remove(spool)
             self._evicted += spool.dead_letters_evicted
-            self._lost += sum(each.counted or 0 for each in self._ranges if each.spool is spool)
-            self._ranges = deque(each for each in self._ranges if each.spool is not spool)
-            self._left = deque(each for each in self._left if each[0] is not spool)
+            self._backlog.drop(spool)
             if spool is self._own:
                 self._own, self._is_open = None, False
         self._owed.drop(spool)

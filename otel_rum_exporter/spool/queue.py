@@ -112,9 +112,13 @@ class Spool:
         self._database = Database(path, fsync=options.fsync, wait_s=OWNER_WAIT_S if lock else BESIDE_WAIT_S)
         self._letters = DeadLetters(self._database, options.wall)
         self._commits = GroupCommit(self._commit)
-        self._first_own_lease = self._last("leases") + 1
-        if lock:
-            self._dissolve_useless_leases()
+        try:
+            self._first_own_lease = self._last("leases") + 1
+            if lock:
+                self._dissolve_useless_leases()
+        except BaseException:
+            self._database.close()
+            raise
 
     # numbers
 

@@ -203,7 +203,7 @@ def test_rows_that_cannot_be_read_for_a_moment_wait(rum, spool_dir, monkeypatch)
     monkeypatch.setattr(Spool, "load", lambda *each: load(*each) if not failures else fail(failures.pop()))
     store.load()  # what a former owner may have left comes first
     assert not store.has_backlog
-    store._rests_until = 0.0
+    store._backlog._rests_until = 0.0
     loaded = [found for _ in range(3) if (found := store.load()) is not None]
     assert [keyed.draft.id for found in loaded for keyed, _ in found.events] == ["a", "b"]
     assert sum(found.lost for found in loaded) == 0
@@ -399,7 +399,7 @@ def test_too_old(rum, spool_dir):
     first.shutdown(0)
     assert first.stats().queued == 10
     second = Pipeline(config)
-    second._store._wall = lambda: 4e9
+    second._store._backlog._wall = lambda: 4e9
     second.export_spans(spans(1, session_id=session(1)))
     with second._changed:
         assert second._changed.wait_for(lambda: second._ledger.statistics().events_dropped, 30)

@@ -1,0 +1,191 @@
+"""What is on disk and in no memory: rows of spool files, and batches that a process which ended was sending.
+
+Read as there is room in memory, batches first, then the rows from the oldest on.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec import Struct
+
+from otel_rum_exporter.batching import Stored
+from otel_rum_exporter.delivery import Delivery
+from otel_rum_exporter.ledger import Loaded
+from otel_rum_exporter.spool.owed import Owed
+from otel_rum_exporter.spool.queue import Lease, Row, Spool, SpoolError, SpoolFull
+from otel_rum_exporter.stored import keyed_of, resumed
+
+_AT_ONCE = 500  # rows that are read into memory together
+_REST_S = 5.0  # after something could not be read
+
+
+class _Range(Struct):
+    """Rows of a file that are not in memory: `counted` of them were accepted by this process, None for what it found."""
+
+    spool: Spool
+    after: int
+    last: int
+    counted: int | None = None
+
+
+class Backlog:
+    """The rows and batches of this process's files that are yet to come into memory.
+
+    Shape:  `lost` counts rows that this process had accepted, and that went with a damaged file.
+    Errors: none are raised; `failed` is told, and what could not be read is tried again. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        max_age_s: float,
+        owed: Owed,
+        failed: Callable[[Spool, SpoolError | SpoolFull, str], None],
+        wall: Callable[[], float],
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            max_age_s: After which rows are not read any more, but removed.
+            owed: Removes them.
+            failed: Told of errors.
+            wall: Epoch seconds.
+        """
+        self._max_age_s = max_age_s
+        self._owed = owed
+        self._failed = failed
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._ranges: deque[_Range] = deque()
+        self._left: deque[tuple[Spool, Lease]] = deque()
+        self._lost = 0
+        self._rests_until = -math.inf
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is something, and it may be read."""
+        return bool(self._ranges or self._left or self._lost) and time.monotonic() >= self._rests_until
+
+    # what there is
+
+    def add_file(self, spool: Spool, leases: Iterable[Lease], last: int) -> None:
+        """Take note of all that is in a file that others left: the batches that they were sending, and rows up to an id."""
+        with self._lock:
+            self._left.extend((spool, lease) for lease in leases)
+            self._ranges.append(_Range(spool, 0, last))
+
+    def add_rows(self, spool: Spool, ranges: Iterable[tuple[int, int]]) -> None:
+        """Take note of rows that somebody else put into a file, by their first and last ids."""
+        with self._lock:
+            self._ranges.extend(_Range(spool, first - 1, last) for first, last in ranges)
+
+    def leave(self, stored: Sequence[Stored]) -> None:
+        """Take note of events of this process, for which there is no room in memory."""
+        with self._lock:
+            for each in stored:
+                last = self._ranges[-1] if self._ranges else None
+                if last and last.counted and last.spool is each.spool and last.last == each.id - 1:
+                    last.last, last.counted = each.id, last.counted + 1
+                else:
+                    self._ranges.append(_Range(each.spool, each.id - 1, each.id, 1))
+
+    def drop(self, spool: Spool) -> None:
+        """Count what there was in a damaged file as lost: opening it again finds what can be read."""
+        with self._lock:
+            self._lost += sum(each.counted or 0 for each in self._ranges if each.spool is spool)
+            self._ranges = deque(each for each in self._ranges if each.spool is not spool)
+            self._left = deque(each for each in self._left if each[0] is not spool)
+
+    def clear(self) -> None:
+        """Leave all of it to whoever comes next."""
+        with self._lock:
+            self._ranges.clear()
+            self._left.clear()
+
+    # rows
+
+    def load(self) -> Loaded | None:
+        """Read the next rows, the oldest first; None if there are none. One thread at a time may."""
+        with self._lock:
+            lost, self._lost = self._lost, 0
+            # batches first: what cannot be resumed of them is among the rows
+            current = self._ranges[0] if self._ranges and not self._left else None
+        if current is None or lost:
+            return Loaded([], 0, lost, is_own=True) if lost else None
+        rows = self._read(current)
+        return None if rows is None else self._loaded(current, rows)
+
+    def _read(self, current: _Range) -> list[Row] | None:
+        try:
+            rows = current.spool.load(current.after, _AT_ONCE)
+        except SpoolError as error:
+            self._rests_until = time.monotonic() + _REST_S  # it stays where it is until this may have passed
+            self._failed(current.spool, error, "Events that wait on disk cannot be read")
+            return None
+        return [row for row in rows if row.id <= current.last]
+
+    def _loaded(self, current: _Range, rows: Sequence[Row]) -> Loaded:
+        before_ms = int((self._wall() - self._max_age_s) * 1000)
+        old = [row.id for row in rows if row.admitted_ms < before_ms]
+        events = [
+            (keyed, Stored(current.spool, row.id))
+            for row in rows
+            if row.admitted_ms >= before_ms and (keyed := keyed_of(row))
+        ]
+        unknown = {row.id for row in rows} - set(old) - {stored.id for _, stored in events}
+        if old or unknown:
+            self._owed.add(current.spool, rows=[*old, *unknown])
+            self._owed.settle()
+        missing = self._pass(current, rows)
+        return Loaded(events, len(old), len(unknown) + missing, is_own=current.counted is not None)
+
+    def _pass(self, current: _Range, rows: Sequence[Row]) -> int:
+        """Go on behind rows that were read. Returns how many are missing of those that were counted, at the end."""
+        with self._lock:
+            current.after = rows[-1].id if rows else current.last
+            if current.counted is not None:
+                current.counted -= len(rows)
+            if current.after < current.last:
+                return 0
+            if current in self._ranges:  # a damaged file's are gone, and counted as lost
+                self._ranges.remove(current)
+                return current.counted or 0
+        return 0
+
+    # batches
+
+    def resume(self) -> Delivery | None:
+        """Return a batch that a process which ended was sending; what is left of it, where some was delivered."""
+        while (left := self._next_lease()) is not None:
+            spool, lease = left
+            delivery = resumed(spool, lease)
+            if delivery is not None:
+                return delivery
+            if not self._release(spool, lease.id):
+                with self._lock:
+                    self._left.append(left)
+                self._rests_until = time.monotonic() + _REST_S
+                return None
+        return None
+
+    def _next_lease(self) -> tuple[Spool, Lease] | None:
+        with self._lock:
+            return self._left.popleft() if self._left else None
+
+    def give_back(self, delivery: Delivery) -> None:
+        """Let the events of a batch that cannot be sent now wait again."""
+        stored = [each.stored for each in delivery.queued if each.stored is not None]
+        if delivery.lease is not None and stored:
+            self._release(stored[0].spool, delivery.lease)
+
+    def _release(self, spool: Spool, lease: int) -> bool:
+        try:
+            spool.release(lease)
+        except (SpoolError, SpoolFull) as error:
+            self._failed(spool, error, "A batch could not be resumed")
+            return False
+        return True
