@@ -77,9 +77,10 @@ def bodies(spans: Iterable[Any], monitor_id: str, domain: str) -> list[bytes]:
     ]
 
 
-def details(spans: Iterable[Any]) -> Iterator[str]:
-    """Yield the JSON of each span's event, without what the request says around it."""
-    return (_event(span).details for span in spans)
+def sizes(spans: Iterable[Any]) -> Iterator[tuple[int, int]]:
+    """Yield how long the JSON of each span's event is: of its details, and of all that the request holds of it."""
+    events = map(_event, spans)
+    return ((len(event.details), len(_encode(event))) for event in events)
 
 
 def _by_session(spans: Iterable[Any]) -> Iterator[tuple[str, list[_Event]]]:

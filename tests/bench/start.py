@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import distribution
+from statistics import median
 from typing import Any
 
 from rows import Row
@@ -24,12 +25,13 @@ def importing() -> dict[str, Any]:
     started = time.perf_counter()
     for name in _BASE:
         import_module(name)
-    base, before = time.perf_counter(), set(sys.modules)
+    before, base, base_cpu = set(sys.modules), time.perf_counter(), time.process_time()
     import_module("otel_rum_exporter.exporters")
-    done, new = time.perf_counter(), set(sys.modules) - before
+    done, done_cpu, new = time.perf_counter(), time.process_time(), set(sys.modules) - before
     return {
         "base_ms": 1e3 * (base - started),
         "exporters_ms": 1e3 * (done - base),
+        "exporters_cpu_ms": 1e3 * (done_cpu - base_cpu),
         "extras": sorted(new & _of_extras()),
     }
 
@@ -95,10 +97,12 @@ def _watched() -> list[str]:
 def rows(found: dict[str, list[dict[str, Any]]]) -> Iterator[Row]:
     """Yield the rows of what both returned: `imports` and `starts`, one of each process."""
     imports, starts = found["imports"], found["starts"]
-    over = [each["exporters_ms"] for each in imports]
-    base_ms = sorted(each["base_ms"] for each in imports)[len(imports) // 2]
-    yield Row("import of the exporters, over boto3 and the SDK", "at most + 30 ms", over, 30.0, 1, "ms",
-              f"boto3 and the SDK: {base_ms:.0f} ms")  # fmt: skip
+    over = [each["exporters_cpu_ms"] for each in imports]
+    wall_ms, base_ms = (median(each[name] for each in imports) for name in ("exporters_ms", "base_ms"))
+    note = f"{wall_ms:.1f} ms by the clock, after {base_ms:.0f} ms for boto3 and the SDK"
+    yield Row(
+        "CPU time of importing the exporters, after boto3 and the SDK", "at most 30 ms", over, 30.0, 1, "ms", note
+    )
     extras = [float(len(each["extras"])) for each in imports]
     yield Row("modules of the extras among them", "none", extras, 0.0, 0, note=", ".join(imports[0]["extras"]))
     what = {name: [each[name] for each in starts] for name in starts[0]}

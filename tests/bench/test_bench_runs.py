@@ -39,7 +39,7 @@ def test_the_benchmark_fills_its_table_and_writes_every_number(tmp_path):
     assert {row["verdict"] for row in found["table"]} <= {"met", "MISSED", "-"}
     figures = " ".join(row["figure"] for row in found["table"])
     for what in ("a request", "floor", "export()", "span.end() p99", "queued event", "session's context", "RSS",
-                 "in rotation", "oracle", "longest wait", "import", "first export"):  # fmt: skip
+                 "in rotation", "oracle", "longest wait", "importing", "first export"):  # fmt: skip
         assert what in figures
     assert all(row["figure"] in printed for row in found["table"])
 
