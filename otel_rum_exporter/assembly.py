@@ -112,7 +112,7 @@ class _Writer:
         self.left: list[Queued] = []
         self.counted: Counter[Hashable] = Counter()
         self._session = session
-        self._start_ns = start_ns
+        self._start_ns = start_ns  # a session begins before anything else in it
         self._domain = shared["domain"]
         self._pinned = config.domain is not None
         self._image_limit = config.resource_image_limit
@@ -126,7 +126,12 @@ class _Writer:
         if self._is_full or not is_wanted:
             self.left.append(queued)
             return
-        draft = self._begun(queued.draft) if queued.draft.type == START else queued.draft
+        draft = queued.draft
+        if draft.type == START:
+            draft = self._begun(draft)
+        if isinstance(draft.details, str) and not draft.is_limited:
+            self._write(queued, draft, self._session.place_at(draft.time_ns), draft.details)
+            return
         place, details = self._resolved(draft)
         counted = _counted(draft, place)
         if counted is not None and self._number(counted) >= self._limit(draft):
@@ -134,39 +139,42 @@ class _Writer:
         if isinstance(details, DropReason):
             self.dropped.append((queued, details))
             return
-        content = details if isinstance(details, str) else encode(details)
+        is_written = self._write(queued, draft, place, details if isinstance(details, str) else encode(details))
+        if is_written and counted is not None:
+            self.counted[counted] += 1
+
+    def _write(self, queued: Queued, draft: Draft, place: Place | None, content: str) -> bool:
+        """Write an event whose details are known. Returns False if it was too large, or the request is full."""
         metadata = self._metadata(draft, place)
         fitting = _fitting(content, metadata)
         if fitting is None and draft.attributes:  # custom attributes are worth less than the event
             metadata = self._metadata(msgspec.structs.replace(draft, attributes=NOTHING), place)
             fitting = _fitting(content, metadata)
         if fitting is None:
-            event = self._event(draft, content, "{}")
+            event = _event(draft, content, "{}")
             self.rejected.append(Rejection(queued, event, "more than 6,144 bytes", DropReason.TOO_LARGE))
-            return
+            return False
         self._room -= wire_bytes(fitting) + metadata.wire_bytes + len(draft.type) + _EVENT_BYTES
         # one event alone always fits: it has at most 6,144 bytes
         if self._room < 0 and self.events:
             self._is_full = True
             self.left.append(queued)
-            return
-        self.events.append(self._event(draft, fitting, metadata.content))
+            return False
+        self.events.append(_event(draft, fitting, metadata.content))
         self.written.append(queued)
-        if counted is not None:
-            self.counted[counted] += 1
+        return True
 
     def _begun(self, start: Draft) -> Draft:
-        """Return a session's start with what the session began with, whichever event told of it first."""
+        """Return a session's start as what it began with, and when, whichever event told of it first."""
         if self._session.begun_ns is None:
-            return start
-        return msgspec.structs.replace(start, attributes=self._session.begun_with)
+            return msgspec.structs.replace(start, time_ns=self._start_ns)
+        return msgspec.structs.replace(start, time_ns=self._start_ns, attributes=self._session.begun_with)
 
     def _resolved(self, draft: Draft) -> tuple[Place | None, str | Details | DropReason]:
         """Return an event's place and its details, or why there are none."""
         if isinstance(draft.details, PageViewEvent):
             return self._page_view(draft.time_ns, draft.details)
-        # a session begins before anything else in it
-        place = self._session.place_at(_time_ns(draft, self._start_ns))
+        place = self._session.place_at(draft.time_ns)
         details = draft.details.resolve(self._session) if isinstance(draft.details, Deferred) else draft.details
         return place, details
 
@@ -175,10 +183,6 @@ class _Writer:
 
     def _limit(self, draft: Draft) -> int:
         return self._image_limit if draft.is_limited else 1
-
-    def _event(self, draft: Draft, details: str, metadata: str) -> RumEvent:
-        timestamp = round(_time_ns(draft, self._start_ns) / 1e6) / 1e3
-        return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=details, metadata=metadata)
 
     def _page_view(self, time_ns: int, view: PageViewEvent) -> tuple[Place | None, PageViewEvent | DropReason]:
         """Return the view with its place in the session, DUPLICATE if the user was on that page already."""
@@ -214,6 +218,11 @@ class _Writer:
 def _time_ns(draft: Draft, start_ns: int) -> int:
     """Return an event's time: a session's start is when its first item was."""
     return start_ns if draft.type == START else draft.time_ns
+
+
+def _event(draft: Draft, details: str, metadata: str) -> RumEvent:
+    timestamp = round(draft.time_ns / 1e6) / 1e3
+    return RumEvent(id=draft.id, timestamp=timestamp, type=draft.type, details=details, metadata=metadata)
 
 
 def _measured(metadata: str) -> _Metadata:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from collections.abc import Hashable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -58,7 +57,7 @@ class Queued(Struct, gc=False, eq=False):
 
 class _Buffer(Struct):
     key: BatchKey
-    events: deque[Queued] = field(default_factory=deque)
+    events: list[Queued] = field(default_factory=list)  # a deque takes 600 bytes, and most sessions have a few events
     size: int = 0
     ticket: int = -1  # which entry of the schedule is this buffer's; older entries are void
 
@@ -186,7 +185,7 @@ class Batches:
         """Put events that did not fit into their batch back to the front of their buffer."""
         key = events[0].key
         buffer = self._buffers.setdefault(key, _Buffer(key))
-        buffer.events.extendleft(reversed(events))
+        buffer.events[:0] = events
         for queued in events:
             if queued.draft.once:
                 self._reported.setdefault((queued.key.context, queued.draft.once.key), queued)
@@ -208,8 +207,10 @@ class Batches:
         if not self._ages:
             return None
         key = self._ages[0][2]
-        oldest = self._forget(self._buffers[key])
-        self._reschedule(key, self._buffers[key])
+        buffer = self._buffers[key]
+        oldest = buffer.events.pop(0)
+        buffer.size -= self._count_out([oldest])
+        self._reschedule(key, buffer)
         return oldest
 
     def older_than(self, before: float) -> list[Queued]:
@@ -237,33 +238,35 @@ class Batches:
     def _take(self, key: BatchKey, now: float) -> list[Queued]:
         self._busy[key.session_id] = set()
         buffer = self._buffers[key]
-        taken: list[Queued] = []
-        room = self._max_bytes
-        while buffer.events and len(taken) < self._max_events:
-            if taken and not self._may_go(buffer.events[0], now):
-                break
-            room -= buffer.events[0].size
-            if room < 0 and taken:
-                break
-            taken.append(self._forget(buffer))
+        taken = buffer.events[: self._number_to_take(buffer.events, now)]
+        del buffer.events[: len(taken)]
+        buffer.size -= self._count_out(taken)
         self._reschedule(key, buffer)
         return taken
+
+    def _number_to_take(self, events: list[Queued], now: float) -> int:
+        """Return how many of a buffer's events make a batch, at least one."""
+        room = self._max_bytes
+        for number, queued in enumerate(events[: self._max_events]):
+            room -= queued.size
+            if number and (room < 0 or not self._may_go(queued, now)):
+                return number
+        return min(len(events), self._max_events)
 
     def _may_go(self, queued: Queued, now: float) -> bool:
         return queued.epoch <= self._flushed_epoch or queued.admitted_at + self._settle_s <= now
 
-    def _forget(self, buffer: _Buffer) -> Queued:
-        queued = buffer.events.popleft()
-        buffer.size -= queued.size
-        self._count_out(queued)
-        return queued
-
-    def _count_out(self, queued: Queued) -> None:
-        self.count -= 1
-        self.size -= queued.size
-        once = queued.draft.once
-        if once is not None and self._reported.get((queued.key.context, once.key)) is queued:
-            del self._reported[queued.key.context, once.key]
+    def _count_out(self, taken: list[Queued]) -> int:
+        """Take note of events that wait no more. Returns their size."""
+        size = 0
+        for queued in taken:
+            size += queued.size
+            once = queued.draft.once
+            if once is not None and self._reported.get((queued.key.context, once.key)) is queued:
+                del self._reported[queued.key.context, once.key]
+        self.count -= len(taken)
+        self.size -= size
+        return size
 
     def _replace(self, queued: Queued, once: Once) -> Queued | None:
         """Take out what reports the same and still waits: of a metric that grows an older value, else a later time."""
@@ -274,8 +277,7 @@ class Batches:
             return None
         buffer = self._buffers[waiting.key]
         buffer.events.remove(waiting)
-        buffer.size -= waiting.size
-        self._count_out(waiting)
+        buffer.size -= self._count_out([waiting])
         self._reschedule(waiting.key, buffer)
         return waiting
 
