@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.client.verdicts import Retry
-from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import Batch, RumEvent
 
@@ -152,19 +151,16 @@ class Delivery(Struct, eq=False):
         return self.rest.pop(0)
 
 
-def retry_at(
-    delivery: Delivery, verdict: Retry, config: RumConfig, now: float, random: Callable[[], float]
-) -> float | None:
-    """Return when to try again, None when the batch would be too old by then.
+def retry_at(delivery: Delivery, verdict: Retry, now: float, random: Callable[[], float]) -> float:
+    """Return when to try again.
 
     Full jitter: a random time up to 0.5 s, 1 s, 2 s ... 30 s, so that many senders do not return together; never
     before the service's Retry-After; at once with new credentials.
     """
     if verdict.cause == "credentials":
         return now
-    backoff = random() * min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(delivery.attempts - 1, 10))
-    due_at = now + max(backoff, asked_wait_s(verdict))
-    return due_at if due_at - delivery.admitted_at < config.max_age_s else None
+    backoff: float = random() * min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** min(delivery.attempts - 1, 10))
+    return now + max(backoff, asked_wait_s(verdict))
 
 
 def asked_wait_s(verdict: Retry) -> float:

@@ -1,13 +1,12 @@
-"""App monitors that take nothing at present: their batches wait, and now and then one of them finds out. Pure."""
+"""App monitors that take nothing at present: now and then one of their batches finds out. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 
-from msgspec import Struct, field
+from msgspec import Struct
 
-from otel_rum_exporter.delivery import SUSPECTS, Delivery, Rejection
+from otel_rum_exporter.delivery import SUSPECTS, Rejection
 from otel_rum_exporter.drops import ParkReason
 
 _FIRST_PROBE_S, _LONGEST_PROBE_S = 30.0, 300.0
@@ -20,8 +19,6 @@ class Destination(Struct):
 
     parked: ParkReason | None = None
     """Why it takes nothing; None while it does."""
-    deliveries: deque[Delivery] = field(default_factory=deque)
-    """The batches that found that out, for the next probes."""
     probe_at: float = math.inf
     probed_at: float = -math.inf
     delivered_at: float = -math.inf
@@ -43,13 +40,12 @@ class Destination(Struct):
         """Take note that a probe leaves."""
         self.is_probing, self.probed_at = True, now
 
-    def park(self, reason: ParkReason, now: float, delivery: Delivery) -> None:
-        """Let its batches wait: after the first time for 30 s, then twice as long each time, five minutes at most."""
+    def park(self, reason: ParkReason, now: float) -> None:
+        """Take note that it takes nothing, so that batches wait: after the first time for 30 s, then twice as long each time, five minutes at most."""
         if self.parked is None or self.is_probing:  # what was on its way along with others says nothing new
             self._probe_later(now, min(_LONGEST_PROBE_S, _FIRST_PROBE_S * 2 ** min(self.probes, 10)))
             self.probes += 1
         self.parked = reason
-        self.deliveries.append(delivery)
 
     def put_off(self, now: float) -> None:
         """Take note of a probe that said nothing of the app monitor: no answer, or another fault of the service."""
@@ -60,17 +56,14 @@ class Destination(Struct):
         if self.parked is not None:
             self.probe_at = min(self.probe_at, max(now, self.probed_at + _HURRIED_S))
 
-    def unpark(self) -> list[Delivery]:
-        """Take note that it is well. Returns the batches that waited."""
-        waited = list(self.deliveries)
-        self.deliveries.clear()
+    def unpark(self) -> None:
+        """Take note that it is well."""
         self.parked, self.probes, self.probe_at, self.is_probing = None, 0, math.inf, False
-        return waited
 
-    def delivered(self, now: float) -> list[Delivery]:
-        """Take note that it took a batch. Returns the batches that waited."""
+    def delivered(self, now: float) -> None:
+        """Take note that it took a batch."""
         self.delivered_at, self.refused = now, 0
-        return self.unpark()
+        self.unpark()
 
     def convicts(self, rejected: list[Rejection]) -> bool:
         """Take note of single events that were refused, though none was taken. Returns whether it is to blame itself."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random as chance
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from msgspec import Struct, field
 
@@ -19,6 +19,7 @@ from otel_rum_exporter.destinations import Destination
 from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.pacing import Bucket, Pacer
 from otel_rum_exporter.session import BatchKey
+from otel_rum_exporter.waiting import Waiting
 
 _BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events at fault must not hold these up
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred
@@ -49,7 +50,7 @@ class Outcome(Struct):
 class Dispatch:
     """The events that wait and the batches that are on their way.
 
-    Shape:  an event is in `batches`, in a job that a sender holds, in `waiting`, or with an app monitor that is parked.
+    Shape:  an event is in `batches`, in a job that a sender holds, or in `waiting`.
     Units:  times are seconds of the pipeline's clock.
     """
 
@@ -63,7 +64,7 @@ class Dispatch:
         self._is_closing = False
         self.pacer = Pacer(config.max_requests_per_second, config.senders, random=self._chance)
         self.batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s, SETTLE_S)
-        self.waiting: list[Delivery] = []  # for their next attempt
+        self.waiting = Waiting()
         self.has_given_up = False
         """Whether a batch was refused the connection twice while the exporter shuts down, and none was delivered since."""
 
@@ -79,13 +80,18 @@ class Dispatch:
     @property
     def fullness(self) -> float:
         """How much of the memory's bound what waits takes: 1 is all of it."""
-        queue, config = self.batches, self._config
-        return max(queue.count / config.queue_events, queue.size / config.queue_bytes)
+        queue, waiting = self.batches, self.waiting
+        return self._share(queue.count + waiting.count, queue.size + waiting.size)
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so much waits that it should leave as soon as it can."""
-        return self.fullness > _CROWDED
+        """Whether so much waits for its batch, in the room that other batches leave, that it should go as soon as it can."""
+        queue, waiting = self.batches, self.waiting
+        room = max(0.0, 1.0 - self._share(waiting.count, waiting.size))
+        return self._share(queue.count, queue.size) > _CROWDED * room
+
+    def _share(self, events: int, size_bytes: int) -> float:
+        return max(events / self._config.queue_events, size_bytes / self._config.queue_bytes)
 
     def take(self, now: float) -> Job | None:
         """Return what is due and may leave, for a sender to hold until `settle` or `cancel`."""
@@ -109,20 +115,15 @@ class Dispatch:
         return fresh or self._due(now, with_bisected=True)
 
     def _due(self, now: float, *, with_bisected: bool) -> Delivery | None:
-        for delivery in self.waiting:
-            if delivery.due_at <= now and (with_bisected or not delivery.is_bisected):
-                self.waiting.remove(delivery)
-                if delivery.is_bisected:
-                    self._bisection.take(now)
-                return delivery
-        return None
+        delivery = self.waiting.take(now, with_bisected=with_bisected)
+        if delivery is not None and delivery.is_bisected:
+            self._bisection.take(now)
+        return delivery
 
     def _probe(self, monitor_id: str, destination: Destination, now: float) -> Job | None:
         """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too."""
-        is_turn_of_fresh = destination.probes % 2 == 0 or not destination.deliveries
-        job: Job | None = self.batches.take_held(monitor_id, now) if is_turn_of_fresh else None
-        if job is None and destination.deliveries:
-            job = destination.deliveries.popleft()
+        job: Job | None = self.batches.take_held(monitor_id, now) if destination.probes % 2 == 0 else None
+        job = job or self.waiting.take_parked(monitor_id) or self.batches.take_held(monitor_id, now)
         if job is None:  # nothing waits any more: what comes next finds out
             destination.unpark()
             self.batches.release_held(monitor_id)
@@ -135,7 +136,7 @@ class Dispatch:
         if not self.batches.hold_session(delivery.whole.batch.session_id):
             return False
         delivery.due_at = now
-        self.waiting.append(delivery)
+        self.waiting.add(delivery)
         return True
 
     @property
@@ -208,7 +209,8 @@ class Dispatch:
 
     def _delivered(self, delivery: Delivery, destination: Destination, now: float) -> Outcome:
         part = delivery.delivered()
-        self._resume(delivery, destination.delivered(now), now)
+        destination.delivered(now)
+        self._resume(delivery, now)
         rejected = delivery.convicted(is_known_good=True)
         if not delivery.is_over:
             self._wait(delivery, now)
@@ -218,7 +220,8 @@ class Dispatch:
         if destination.parked is ParkReason.REJECTED:
             self._park(delivery, destination, ParkReason.REJECTED, now)
             return Outcome(is_parked=True)
-        self._resume(delivery, destination.unpark(), now)  # it looked at the events, at least
+        destination.unpark()  # it looked at the events, at least
+        self._resume(delivery, now)
         if len(delivery.part.queued) > 1:
             delivery.split()
             self._wait(delivery, now)
@@ -238,16 +241,15 @@ class Dispatch:
     def _again(self, delivery: Delivery, destination: Destination, verdict: Retry, now: float) -> Outcome:
         if is_hopeless(delivery, verdict):
             return Outcome(rejected=delivery.given_up(verdict.message), is_over=True)
-        due_at = retry_at(delivery, verdict, self._config, now, self._chance)
-        if due_at is None:
+        if now - delivery.admitted_at >= self._config.max_age_s:
             return Outcome(dropped=delivery.queued, reason=DropReason.EXPIRED, is_over=True)
         self._count_failure(delivery, verdict, now)
         if destination.parked is not None and verdict.cause != "credentials":
             self._sending -= 1
-            destination.deliveries.append(delivery)
+            self.waiting.park(delivery)
             destination.put_off(now)
         else:
-            self._wait(delivery, due_at, now + asked_wait_s(verdict))
+            self._wait(delivery, retry_at(delivery, verdict, now, self._chance), now + asked_wait_s(verdict))
         return Outcome(retried=verdict.cause, is_unsure=verdict.cause in ("network", "server"))
 
     def _count_failure(self, delivery: Delivery, verdict: Retry, now: float) -> None:
@@ -259,39 +261,93 @@ class Dispatch:
     def _wait(self, delivery: Delivery, due_at: float, not_before: float = -math.inf) -> None:
         delivery.due_at, delivery.not_before = due_at, not_before
         self._sending -= 1
-        self.waiting.append(delivery)
+        self.waiting.add(delivery)
 
     def _park(self, delivery: Delivery, destination: Destination, reason: ParkReason, now: float) -> None:
         self._sending -= 1
-        destination.park(reason, now, delivery)
+        destination.park(reason, now)
+        self.waiting.park(delivery)
         self.batches.hold(delivery.whole.batch.monitor.id)
 
-    def _resume(self, delivery: Delivery, waited: list[Delivery], now: float) -> None:
+    def _resume(self, delivery: Delivery, now: float) -> None:
         """Let go what waited for an app monitor."""
-        self.batches.release_held(delivery.whole.batch.monitor.id)
-        for each in waited:
-            each.due_at = now
-            self.waiting.append(each)
+        monitor_id = delivery.whole.batch.monitor.id
+        self.batches.release_held(monitor_id)
+        self.waiting.unpark(monitor_id, now)
 
     def _finish(self, key: BatchKey, now: float) -> None:
         self._sending -= 1
+        self._release(key, now)
+
+    def _release(self, key: BatchKey, now: float) -> None:
         self.batches.release(key.session_id)
         destination = self._destinations.get(key.monitor.id)
         if destination is not None and destination.is_probing:  # the probe ended in another way
             destination.put_off(now)
 
-    # age, flush, end
+    # age and room
+
+    def expires_in(self, now: float) -> float:
+        """Return in how many seconds a batch that waits becomes too old; infinity without any."""
+        return max(0.0, self.waiting.oldest_at + self._config.max_age_s - now)
 
     def expired(self, now: float) -> list[Queued]:
         """Take out what waits for longer than `max_age`."""
         before = now - self._config.max_age_s
         queued = self.batches.older_than(before)
-        for destination in self._destinations.values():
-            for delivery in [each for each in destination.deliveries if each.admitted_at < before]:
-                destination.deliveries.remove(delivery)
-                queued += delivery.queued
-                self.batches.release(delivery.whole.queued[0].key.session_id)
+        if self.waiting.oldest_at < before:
+            for delivery in self.waiting.older_than(before):
+                queued += self._give_up(delivery, now)
         return queued
+
+    def drop_oldest(self, now: float) -> list[Queued]:
+        """Take out the event that waits longest, to make room; with it the rest of its batch, where it is in one by now."""
+        match self._oldest():
+            case None:
+                return []
+            case Delivery() as delivery:
+                return self._give_up(delivery, now)
+            case queued:
+                return [queued]
+
+    def drop_parked(self, now: float, monitor_id: str) -> list[Queued]:
+        """Do so in favour of an app monitor that is well, if what waits longest is of one that takes nothing."""
+        return [] if self._is_parked(monitor_id) or not self.is_oldest_parked() else self.drop_oldest(now)
+
+    def is_oldest_parked(self) -> bool:
+        """Tell whether what waits longest is of an app monitor that takes nothing, so that it will not make room soon."""
+        match self._oldest():
+            case Queued() as queued:
+                self.batches.give_back([queued])
+                return self._is_parked(queued.key.monitor.id)
+            case Delivery() as delivery:
+                return self.waiting.is_parked(delivery)
+            case _:
+                return False
+
+    def _oldest(self) -> Queued | Delivery | None:
+        """Return what waits longest: an event, which is taken out for that, or a batch, which is not."""
+        queued, delivery = self.batches.drop_oldest(), self.waiting.oldest()
+        if delivery is None or (queued is not None and queued.admitted_at <= delivery.admitted_at):
+            return queued
+        if queued is not None:
+            self.batches.give_back([queued])
+        return delivery
+
+    def _is_parked(self, monitor_id: str) -> bool:
+        destination = self._destinations.get(monitor_id)
+        return destination is not None and destination.parked is not None
+
+    def _give_up(self, delivery: Delivery, now: float) -> list[Queued]:
+        key, was_parked = delivery.whole.queued[0].key, self.waiting.is_parked(delivery)
+        self.waiting.remove(delivery)
+        if was_parked:
+            self.batches.release(key.session_id)
+        else:
+            self._release(key, now)
+        return delivery.queued
+
+    # flush, end
 
     def begin_flush(self, epoch: int, now: float) -> None:
         """Make everything due that the service has not asked to wait with."""
@@ -315,16 +371,6 @@ class Dispatch:
         due_in = self.due_in(now)
         return due_in is None or now + due_in > deadline
 
-    def deliveries(self) -> Iterator[Delivery]:
-        """Yield the batches that wait for another attempt."""
-        yield from self.waiting
-        for destination in self._destinations.values():
-            yield from destination.deliveries
-
     def drain(self) -> list[Queued]:
         """Take out everything that no sender holds."""
-        left = [queued for delivery in self.deliveries() for queued in delivery.queued]
-        self.waiting.clear()
-        for destination in self._destinations.values():
-            destination.deliveries.clear()
-        return [*self.batches.drain(), *left]
+        return [*self.batches.drain(), *self.waiting.drain()]

@@ -138,13 +138,16 @@ class Ledger:
         self._outstanding[self._epoch] += 1
         self._unstored[self._epoch] += stored is None
         if self._config.overflow != "drop_oldest" and self.is_full:
-            self._lose([Queued(keyed.key, keyed.draft, now, self._epoch, 0, stored=stored)], DropReason.QUEUE_FULL)
-            return
+            parked = self.dispatch.drop_parked(now, keyed.key.monitor.id)
+            gives_way = parked or [Queued(keyed.key, keyed.draft, now, self._epoch, 0, stored=stored)]
+            self._lose(gives_way, DropReason.QUEUE_FULL)
+            if not parked:
+                return
         replaced = batches.add(keyed, now, self._epoch, stored)
         if replaced is not None:
             self._drop([replaced], DropReason.DUPLICATE)
-        while self.dispatch.fullness > 1 and (oldest := batches.drop_oldest()) is not None:
-            self._lose([oldest], DropReason.QUEUE_FULL)
+        while self.dispatch.fullness > 1 and (oldest := self.dispatch.drop_oldest(now)):
+            self._lose(oldest, DropReason.QUEUE_FULL)
 
     @property
     def is_full(self) -> bool:
@@ -357,7 +360,7 @@ class Ledger:
         in_memory = sum(self._outstanding.values()) - (sum(self._unstored.values()) if self._is_closed else 0)
         return counters.snapshot(
             queued=in_memory + self._on_disk,
-            queued_bytes=dispatch.batches.size,
+            queued_bytes=dispatch.batches.size + dispatch.waiting.size,
             request_rate=dispatch.pacer.rate,
             circuit=dispatch.pacer.circuit,
             parked=dispatch.parked,

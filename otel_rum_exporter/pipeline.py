@@ -248,7 +248,7 @@ class Pipeline:
         until = self._clock() + self._config.timeout_s
         while self._ledger.is_full and self._workers.has_thread and not self._closing:
             left = until - self._clock()
-            if left <= 0:
+            if left <= 0 or self._ledger.dispatch.is_oldest_parked():
                 return
             self._changed.wait(left)
 

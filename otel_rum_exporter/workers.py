@@ -152,8 +152,10 @@ class Workers:
 
     def _wait_locked(self, now: float, deadline: float | None) -> float:
         longest = _IDLE_S if deadline is None else deadline - now
-        due_in = self._ledger.dispatch.due_in(now)
-        times = [longest] if due_in is None else [longest, due_in]
+        dispatch = self._ledger.dispatch
+        due_in = dispatch.due_in(now)
+        times = [longest, dispatch.expires_in(now)]
+        times += [] if due_in is None else [due_in]
         if self._store is not None and deadline is None:
             times.append(max(0.0, self._tend_at - now))
             if self._store.has_backlog and not self._is_loading:

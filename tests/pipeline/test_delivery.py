@@ -3,24 +3,19 @@
 import pytest
 from rum_items import key, keyed
 
-from otel_rum_exporter import RumConfig
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.client.verdicts import Retry
 from otel_rum_exporter.delivery import Delivery, Part, retry_at
 
 NOW = 1000.0
-PATIENT = RumConfig(max_age=86_400_000)
 
 
-def delivery(attempts=1, *ages_s):
-    draft = keyed(key()).draft
-    queued = [Queued(key(), draft, NOW - age_s, 0, 1) for age_s in ages_s or (0.0,)]
-    return Delivery(Part(None, queued), attempts=attempts)
+def delivery(attempts):
+    return Delivery(Part(None, [Queued(key(), keyed(key()).draft, NOW, 0, 1)]), attempts=attempts)
 
 
-def wait_s(verdict, attempts=1, chance=0.0, config=PATIENT):
-    due_at = retry_at(delivery(attempts), verdict, config, NOW, lambda: chance)
-    return due_at - NOW
+def wait_s(verdict, attempts=1, chance=0.0):
+    return retry_at(delivery(attempts), verdict, NOW, lambda: chance) - NOW
 
 
 @pytest.mark.parametrize(("attempts", "most_s"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 30), (8, 30), (10_000, 30)])
@@ -50,10 +45,3 @@ def test_retry_after_is_the_least_wait(cause, after_s, least_s):
 def test_the_longer_wait_counts():
     """A short Retry-After does not shorten the backoff."""
     assert wait_s(Retry("throttled", "", 2.0), attempts=7, chance=1.0) == 30
-
-
-def test_a_batch_that_would_be_too_old_is_given_up():
-    """The age of the oldest event counts, at the time of the next attempt."""
-    config, verdict = RumConfig(max_age=60_000), Retry("server", "", 10.0)
-    assert retry_at(delivery(1, 1.0, 49.0), verdict, config, NOW, lambda: 0.0) == NOW + 10
-    assert retry_at(delivery(1, 1.0, 50.0), verdict, config, NOW, lambda: 0.0) is None

@@ -37,6 +37,38 @@ def test_poison_is_found(poison, most):
         assert len(sending.requests) <= most
 
 
+@pytest.mark.parametrize(
+    ("most", "requests"),
+    [pytest.param(50, 3, id="half"), pytest.param(30, 7, id="a quarter"), pytest.param(1, 199, id="one")],
+)
+def test_a_batch_that_is_too_large_is_split(most, requests):
+    """A 413 is about the size of a request, such as a proxy bounds: its parts arrive, and no event is at fault."""
+
+    def answer(batch, _now):
+        return Rejected("413 RequestEntityTooLarge") if len(batch.events) > most else Delivered()
+
+    sending = Sending(answer)
+    sending.put(*(event(f"e{number}") for number in range(100)))
+    sending.flush()
+    sending.run_until_sent()
+    assert (statistics(sending).delivered, len(sending.requests)) == (100, requests)
+    assert statistics(sending).events_dropped == {}
+
+
+def test_an_event_that_is_too_large_alone_is_rejected_alone():
+    """A 413 of a single event ends that event; those beside it arrive."""
+
+    def answer(batch, _now):
+        return Rejected("413") if any(each.id == "e7" for each in batch.events) else Delivered()
+
+    sending = Sending(answer)
+    sending.put(*(event(f"e{number}") for number in range(100)))
+    sending.flush()
+    sending.run_until_sent()
+    assert (statistics(sending).delivered, len(sending.requests)) == (99, 15)
+    assert statistics(sending).events_dropped == {DropReason.REJECTED: 1}
+
+
 def test_a_part_of_a_batch_is_a_batch_of_its_own():
     """With an id of its own, and the same one on each of its tries."""
     failures = iter([True, False] * 50)
@@ -209,6 +241,56 @@ def test_what_waits_for_an_app_monitor_becomes_too_old():
     assert statistics(sending).events_dropped == {DropReason.EXPIRED: 20}
 
 
+def not_found(batch, _now):
+    """A service that knows one app monitor, and not the other."""
+    return Parked(ParkReason.NOT_FOUND, "404") if batch.monitor.id == OTHER_MONITOR else Delivered()
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
+def test_what_is_parked_is_within_the_bound(overflow):
+    """However often somebody asks for another batch to find out, no more waits than memory may hold."""
+    sending = Sending(not_found, queue_events=500, overflow=overflow)
+    for number in range(200):
+        sending.put(*(event(f"{number}.{each}", number, OTHER_MONITOR) for each in range(20)))
+        sending.flush()
+        sending.run(1.1)
+        assert statistics(sending).queued <= 500
+    assert statistics(sending).queued > 400
+    assert statistics(sending).events_dropped == {DropReason.QUEUE_FULL: 4000 - statistics(sending).queued}
+
+
+def test_the_oldest_gives_way_though_it_is_parked():
+    """When the app monitor is well again what arrives is the newest: batches that were refused before are gone."""
+    answers = [Parked(ParkReason.NOT_FOUND, "404")]
+    sending = Sending(lambda _batch, _now: answers[-1], queue_events=500)
+    for number in range(200):
+        sending.put(*(event(f"{number}.{each}", number) for each in range(20)))
+        sending.flush()
+        sending.run(1.1)
+    answers.append(Delivered())
+    sending.run_until_sent()
+    first = min(int(name.split(".")[0]) for name in sending.delivered_at)
+    assert {f"{number}.{each}" for number in range(first + 1, 200) for each in range(20)} <= sending.delivered_at.keys()
+    assert first >= 175
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
+def test_a_parked_app_monitor_leaves_memory_to_the_others(overflow):
+    """It fills the memory, and goes on: all that is of another app monitor arrives."""
+    sending = Sending(not_found, queue_events=500, overflow=overflow)
+    put = set()
+
+    def produce(now):
+        live = [event(f"live {now}.{each}", 100 + each) for each in range(5)]
+        put.update(each.draft.id for each in live)
+        sending.put(*live, *(event(f"parked {now}.{each}", each, OTHER_MONITOR) for each in range(40)))
+
+    sending.run(120.0, every=(1.0, produce))
+    sending.run(10.0)
+    assert put == sending.delivered_at.keys()
+    assert statistics(sending).queued <= 500
+
+
 def test_other_credentials_are_tried_at_once():
     """A client that was just made anew sends the same batch again, without waiting."""
     verdicts = iter([Retry("credentials", "403"), Delivered()])
@@ -261,6 +343,45 @@ def test_retry_after_holds_back_everything():
     assert len(sending.requests) == 1
     sending.run_until_sent()
     assert sending.requests[1][0] >= 60.0
+
+
+IN_MEMORY_MS, ON_DISK_MS = 300_000, 172_800_000  # the defaults of max_age
+
+
+@pytest.mark.parametrize(
+    ("after_s", "max_age", "ends_at", "is_delivered"),
+    [
+        pytest.param(60, IN_MEMORY_MS, 60, True, id="1 min in memory"),
+        pytest.param(299, IN_MEMORY_MS, 299, True, id="299 s in memory"),
+        pytest.param(300, IN_MEMORY_MS, 300, False, id="5 min in memory"),
+        pytest.param(10_000, IN_MEMORY_MS, 300, False, id="10,000 s in memory"),
+        pytest.param(60, ON_DISK_MS, 60, True, id="1 min on disk"),
+        pytest.param(299, ON_DISK_MS, 299, True, id="299 s on disk"),
+        pytest.param(300, ON_DISK_MS, 300, True, id="5 min on disk"),
+        pytest.param(10_000, ON_DISK_MS, 300, True, id="10,000 s on disk"),
+    ],
+)
+def test_a_pause_that_lasts_as_long_as_events_may(after_s, max_age, ends_at, is_delivered):
+    """They go when it ends, five minutes at most, or are given up when they are too old by then: never before."""
+    verdicts = iter([Retry("throttled", "429", after_s)])
+    sending = Sending(lambda _batch, _now: next(verdicts, Delivered()), max_age=max_age)
+    sending.put(event("e"))
+    sending.flush()
+    sending.run(ends_at - 0.5)
+    assert statistics(sending).queued == 1
+    sending.run(1.0)
+    sending.ledger.take(sending.now)
+    dropped = {} if is_delivered else {DropReason.EXPIRED: 1}
+    assert (statistics(sending).delivered, statistics(sending).events_dropped) == (int(is_delivered), dropped)
+
+
+def test_it_is_known_when_a_batch_becomes_too_old():
+    """Whoever waits for something to be due wakes up for that, too."""
+    sending = Sending(lambda _batch, _now: Retry("throttled", "429", 300.0), max_age=60_000)
+    sending.put(event("e"))
+    sending.flush()
+    sending.run(10.0)
+    assert sending.ledger.dispatch.expires_in(sending.now) == pytest.approx(50.0)
 
 
 def test_a_flush_knows_that_it_waits_in_vain():
@@ -373,9 +494,15 @@ def test_any_answers(data):
     )
     strange = data.draw(st.lists(verdicts, max_size=40))
     scripted = iter(strange)
-    sending = Sending(lambda _batch, _now: next(scripted, Delivered()), max_events=8)
+    bound = data.draw(st.sampled_from([5, 20, 10_000]))
+    overflow = data.draw(st.sampled_from(["drop_oldest", "drop_newest", "block"]))
+    options = {"queue_events": bound, "overflow": overflow, "max_age": data.draw(st.sampled_from([2_000, 86_400_000]))}
+    sending = Sending(lambda _batch, _now: next(scripted, Delivered()), max_events=8, **options)
     for number in data.draw(st.lists(st.integers(1, 4), max_size=60)):
-        sending.put(event(f"e{len(sending.delivered_at)}.{number}.{sending.now}", number))
+        monitor = data.draw(st.sampled_from([MONITOR_ID, OTHER_MONITOR]))
+        sending.put(event(f"e{len(sending.delivered_at)}.{number}.{sending.now}", number, monitor))
+        dispatch = sending.ledger.dispatch
+        assert dispatch.batches.count + dispatch.waiting.count <= bound
         if data.draw(st.booleans()):
             sending.flush()
             sending.run(0.2)
