@@ -75,13 +75,14 @@ class Batches:
         Args:
             max_events: Events of a batch.
             max_bytes: Bytes of a batch.
-            linger_s: How long an event waits for others.
-            settle_s: How long it waits even if they are enough, unless a flush asks.
+            linger_s: For how long a batch gathers, from its first event on.
+            settle_s: How long each of its events waits even if they are enough, unless a flush asks.
         """
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._linger_s = linger_s
         self._settle_s = min(settle_s, linger_s)
+        self.waits_s = linger_s + self._settle_s
+        """How long an event waits at most until it is due, so that what came within the linger goes with it, settled."""
         self._buffers: dict[BatchKey, _Buffer] = {}
         self._schedule: list[tuple[float, int, BatchKey]] = []
         self._ages: list[tuple[float, int, BatchKey]] = []
@@ -297,7 +298,7 @@ class Batches:
             # what comes from disk may be older than what it comes behind
             due_at = max(oldest.admitted_at, last.admitted_at) + self._settle_s
         else:
-            due_at = oldest.admitted_at + self._linger_s
+            due_at = oldest.admitted_at + self.waits_s
         buffer.ticket = next(self._tickets)
         heapq.heappush(self._schedule, (due_at, buffer.ticket, key))
         heapq.heappush(self._ages, (oldest.admitted_at, buffer.ticket, key))

@@ -193,7 +193,7 @@ class Ledger:
                 left.append(stored)
             else:  # it has waited, and gathered, for long enough
                 taken.add(keyed.key)
-                self._queue(keyed, stored, now - self._config.flush_interval_s)
+                self._queue(keyed, stored, now - self.dispatch.batches.waits_s)
         self._on_disk += len(left)
         self._is_load_in_vain = bool(left) and not taken
         turn_s = len(taken) / (_BACKLOG_SHARE * self.dispatch.pacer.rate)

@@ -136,17 +136,18 @@ def test_older_events_behind_younger_ones():
 
 
 def test_what_has_not_settled_stays():
-    """A batch that is due by its oldest event leaves the youngest."""
+    """A batch holds what came within the linger, when all of that has settled; what is younger begins the next one."""
     waiting = Batches(100, 10**6, linger_s=5.0, settle_s=2.0)
     add(waiting, "a", at=0.0)
-    add(waiting, "b", at=3.0)
-    add(waiting, "c", at=4.0)
-    assert names(waiting.take(5.0)) == ["a", "b"]
+    add(waiting, "b", at=5.0)
+    add(waiting, "c", at=6.0)
+    assert waiting.take(6.9) is None
+    assert names(waiting.take(7.0)) == ["a", "b"]
     waiting.release(key().session_id)
-    assert waiting.due_in(5.0) == 4.0
-    add(waiting, "d", at=5.0)
+    assert waiting.due_in(7.0) == 6.0
+    add(waiting, "d", at=7.0)
     waiting.flush(0)
-    assert names(waiting.take(5.0)) == ["c", "d"]
+    assert names(waiting.take(7.0)) == ["c", "d"]
 
 
 def test_of_one_report_the_earlier_takes_the_place_of_the_later():
