@@ -160,7 +160,8 @@ def _opened(directory: SpoolDirectory, path: Path) -> Spool | None:
     try:
         return directory.open_beside(path)
     except (SpoolError, SpoolFull) as error:
-        click.echo(f"left out: {error}", err=True)
+        if path in directory.files():  # else its owner has just removed it
+            click.echo(f"left out: {error}", err=True)
         return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from spool_tools import SESSION, everything, row
 
+from otel_rum_exporter.commands.spool import _opened
 from otel_rum_exporter.spool.queue import Burial
 
 PROGRAM = str(Path(sys.executable).with_name("otel-rum-exporter"))
@@ -197,6 +198,12 @@ def test_a_file_that_cannot_be_opened_is_not_nothing(directory):
     """Where it is the only one, nobody is told that no exporter left anything."""
     (directory.path / "spool-1-bad.sqlite").write_bytes(b"no database" * 1000)
     assert run(directory.path, "status")[:2] == (0, "")
+
+
+def test_a_file_that_its_owner_removes_meanwhile_is_not_mentioned(directory, capsys):
+    """Nobody is to look for a fault where a process has just ended in order."""
+    assert _opened(directory, directory.path / "spool-1-gone.sqlite") is None
+    assert capsys.readouterr() == ("", "")
 
 
 def test_export_of_much_says_how_far_it_is(directory):
