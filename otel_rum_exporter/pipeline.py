@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from opentelemetry.metrics import MeterProvider
 
+from otel_rum_exporter import uwsgi
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
@@ -71,6 +72,8 @@ class Pipeline:
         self._log = Notices(_logger, clock)
         self._metrics: PipelineMetrics | None = None
         self._begin()
+        if is_configured and (advice := uwsgi.advice()):
+            self._log.say(logging.WARNING, "uwsgi", advice)
         _pipelines.add(self)
 
     def _begin(self) -> None:
@@ -81,6 +84,7 @@ class Pipeline:
         self._store = _store(self._config) if self._config.spool_dir is not None else None
         self._workers = Workers(self._config, self._ledger, self._client, self._store, log=self._log, clock=self._clock)
         self._workers.metrics = self._metrics
+        self._workers.may_start_threads = uwsgi.threads_run()
         self._changed = self._workers.changed
         self._closing = False
 
@@ -230,6 +234,7 @@ class Pipeline:
             self._workers.ensure_thread_locked()
             self._changed.notify_all()
         self._workers.tell()
+        self._workers.deliver_inline()
         self._log.explain(reasons)
         return True, reasons
 

@@ -1,7 +1,8 @@
 """The threads that deliver: each takes what is due, makes a batch of it, sends it, and says what became of it.
 
 They start when the first event is admitted, one more whenever a batch is due and none is free, `max_in_flight` at most.
-Where no thread can be started, as at interpreter exit, the thread that flushes delivers itself.
+Where no thread can be started, as at interpreter exit, the thread that flushes delivers itself; where none would run, as in
+uWSGI without threads, also the one that exports.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ if TYPE_CHECKING:  # without a spool nothing needs SQLite
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
 _TEND_S = 20.0  # between looks for files that others left
+_INLINE_S = 1.0  # after which a thread that exports begins no further request
+_LONGEST_INLINE_S = 3.0  # after which it waits for no answer
 
 
 class Chore(enum.Enum):
@@ -47,6 +50,7 @@ class Workers:
         changed: Guards the ledger, and tells of everything that may make something due or done.
         is_closed: Set, with the lock held, when nothing is sent any more.
         metrics: Told of each request, where somebody wants to know.
+        may_start_threads: False where they would not run.
     """
 
     def __init__(  # noqa: PLR0913 - what they work with
@@ -73,6 +77,7 @@ class Workers:
         self.changed = threading.Condition(threading.Lock())
         self.is_closed = False
         self.metrics: PipelineMetrics | None = None
+        self.may_start_threads = True
 
     # threads
 
@@ -86,7 +91,7 @@ class Workers:
         due_in = self._ledger.dispatch.due_in(self._clock())
         is_wanted = self._threads == 0 or (self._idle == 0 and due_in == 0)
         has_nothing = due_in is None and self._store is None
-        if has_nothing or not is_wanted or self._threads >= self._config.max_in_flight:
+        if has_nothing or not is_wanted or self._threads >= self._config.max_in_flight or not self.may_start_threads:
             return
         thread = threading.Thread(target=self._run, name="RumExporter", daemon=True)
         try:
@@ -94,6 +99,19 @@ class Workers:
         except RuntimeError:  # the interpreter is about to exit, or the system has no more threads
             return
         self._threads += 1
+
+    def deliver_inline(self) -> None:
+        """Send what is due, where no thread of this package's would run; for so long as a web request can bear."""
+        if self.may_start_threads:
+            return
+        began_at = self._clock()
+        with _suppressed():
+            while self._clock() < began_at + _INLINE_S and (job := self._due_job()) is not None:
+                self._handle(job, began_at + _LONGEST_INLINE_S)
+
+    def _due_job(self) -> Job | Chore | None:
+        with self.changed:
+            return None if self.is_closed else self._job_locked(self._clock(), is_thread=True)
 
     def _run(self) -> None:
         try:
@@ -107,16 +125,19 @@ class Workers:
         """Deliver what is due until a condition holds, the deadline passes or, on a thread, nothing comes any more."""
         with _suppressed():
             while (job := self._next_job(until, deadline)) is not None:
-                match job:
-                    case Chore():
-                        self._do(job)
-                    case Delivery():
-                        self._attempt(job, deadline)
-                    case _:
-                        delivery = self._assembled(job)
-                        if delivery is not None:
-                            self._attempt(delivery, deadline)
+                self._handle(job, deadline)
             self.tell()
+
+    def _handle(self, job: Job | Chore, deadline: float | None) -> None:
+        match job:
+            case Chore():
+                self._do(job)
+            case Delivery():
+                self._attempt(job, deadline)
+            case _:
+                delivery = self._assembled(job)
+                if delivery is not None:
+                    self._attempt(delivery, deadline)
 
     def _next_job(self, until: Callable[[], bool], deadline: float | None) -> Job | Chore | None:
         with self.changed:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_gunicorn_with_preload(applications, conserved, socket_path, runs):
 def test_uwsgi(applications, conserved, socket_path, runs):
     """Each worker's events arrive as they are due.
 
-    Without `enable-threads` the workers' threads stand still between requests. `py-call-osafterfork` makes uWSGI tell
+    `py-call-osafterfork` makes uWSGI tell
     Python of its forks: without it, workers of a master that had threads hang now and then, before they have called any
     Python. Its workers do not always end as Python's exit handlers would need it, and so they are killed: what can be
     looked at is what arrived.
@@ -106,6 +107,32 @@ def test_uwsgi(applications, conserved, socket_path, runs):
             served = requests(socket_path)
             conserved.rum.wait_for_events(sum(served.values()) + 1)
         check(conserved, served, run)
+
+
+@pytest.mark.skipif(not UWSGI.exists(), reason="uWSGI is not installed")
+def test_uwsgi_without_threads(applications, conserved, socket_path):
+    """Where no thread would run, a request sends what is due by then, and the log says what to set."""
+    options = ["--master", "--processes", str(WORKERS), "--no-orphans", "--need-app", "--disable-logging"]
+    program = [str(UWSGI), *options, "--http-socket", str(socket_path), "--module", "lifecycle_web"]
+    conserved.is_unreported = True
+    with applications.start("", program=program) as server:
+        said = []
+        while not said or f"spawned uWSGI worker {WORKERS}" not in said[-1]:
+            said.append(server.process.stderr.readline())
+            assert said[-1], server.end()
+        if not any("threads support is disabled" in line for line in said):
+            pytest.skip("this uWSGI always has threads")
+        served = requests(socket_path)
+        wanted, deadline = set(expected(served)), time.monotonic() + PATIENCE_S
+        while not wanted <= set(conserved.names()) and time.monotonic() < deadline:
+            served += Counter([get(socket_path)])  # what a worker has left goes with its next request
+    assert wanted <= set(conserved.names()) <= {*expected(served), *filter(is_of_master, conserved.names())}
+    assert sum("Set enable-threads = true" in line for line in said) == 1
+    assert all(conserved.rum.stats()[each] == 0 for each in ("events_duplicate", "events_changed"))
+
+
+def is_of_master(name):
+    return name.startswith("of the master")
 
 
 PUBLISH = """
