@@ -84,6 +84,12 @@ class Dispatch:
         return self._share(queue.count + waiting.count, queue.size + waiting.size)
 
     @property
+    def room(self) -> tuple[int, int]:
+        """How many events and bytes `batches` may hold, with what waits besides them, until the memory's bound is passed."""
+        waiting, config = self.waiting, self._config
+        return config.queue_events - waiting.count, config.queue_bytes - waiting.size
+
+    @property
     def is_crowded(self) -> bool:
         """Whether so much waits for its batch, in the room that other batches leave, that it should go as soon as it can."""
         queue, waiting = self.batches, self.waiting

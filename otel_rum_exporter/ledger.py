@@ -121,33 +121,58 @@ class Ledger:
 
     def queue(self, events: Sequence[Keyed], stored: Sequence[Stored | None], now: float) -> list[Stored]:
         """Let events wait for their batch. Returns which are on disk only, for want of room in memory."""
-        left: list[Stored] = []
         self._counters.accepted += len(events)
+        if self._is_closed:
+            on_disk = [where for where in stored if where is not None]
+            self._counters.events_dropped[DropReason.SHUTDOWN] += len(events) - len(on_disk)
+            self._on_disk += len(on_disk)
+            return on_disk
+        return self._queue(events, stored, now)
+
+    def _queue(self, events: Sequence[Keyed], stored: Sequence[Stored | None], now: float) -> list[Stored]:
+        batches, epoch = self.dispatch.batches, self._epoch
+        drops_oldest = self._config.overflow == "drop_oldest"
+        left: list[Stored] = []
+        room_events, room_bytes = self.dispatch.room
+        queued = unstored = 0
         for keyed, where in zip(events, stored, strict=True):
-            if where is None and self._is_closed:
-                self._counters.events_dropped[DropReason.SHUTDOWN] += 1
-            elif where is not None and (self.is_full or self._is_closed):
+            if where is not None and self.is_full:
                 left.append(where)
-                self._on_disk += 1
-            else:
-                self._queue(keyed, where, now)
+                continue
+            if where is None and not drops_oldest and self.is_full and not self._gives_way(keyed, now):
+                continue
+            queued += 1
+            unstored += where is None
+            replaced = batches.add(keyed, now, epoch, where)
+            if replaced is not None:
+                self._drop([replaced], DropReason.DUPLICATE)
+            if batches.count > room_events or batches.size > room_bytes:
+                left += self._make_room(now)
+                room_events, room_bytes = self.dispatch.room
+        self._outstanding[epoch] += queued
+        self._unstored[epoch] += unstored
+        self._on_disk += len(left)
         return left
 
-    def _queue(self, keyed: Keyed, stored: Stored | None, now: float) -> None:
-        batches = self.dispatch.batches
-        self._outstanding[self._epoch] += 1
-        self._unstored[self._epoch] += stored is None
-        if self._config.overflow != "drop_oldest" and self.is_full:
-            parked = self.dispatch.drop_parked(now, keyed.key.monitor.id)
-            gives_way = parked or [Queued(keyed.key, keyed.draft, now, self._epoch, 0, stored=stored)]
-            self._lose(gives_way, DropReason.QUEUE_FULL)
-            if not parked:
-                return
-        replaced = batches.add(keyed, now, self._epoch, stored)
-        if replaced is not None:
-            self._drop([replaced], DropReason.DUPLICATE)
+    def _gives_way(self, keyed: Keyed, now: float) -> bool:
+        """Drop an event for want of room: what waits for an app monitor that takes nothing, or else the event itself."""
+        parked = self.dispatch.drop_parked(now, keyed.key.monitor.id)
+        if not parked:
+            self._counters.events_dropped[DropReason.QUEUE_FULL] += 1
+            self._untold[DropReason.QUEUE_FULL] += 1
+            self._lost[self._epoch] += 1
+        self._lose(parked, DropReason.QUEUE_FULL)
+        return bool(parked)
+
+    def _make_room(self, now: float) -> list[Stored]:
+        """Take what waits longest out of the memory until its bound holds. Returns what is on disk; the rest is lost."""
+        left: list[Stored] = []
         while self.dispatch.fullness > 1 and (oldest := self.dispatch.drop_oldest(now)):
-            self._lose(oldest, DropReason.QUEUE_FULL)
+            on_disk = [each for each in oldest if each.stored is not None]
+            self._take_off(on_disk)
+            left += [each.stored for each in on_disk if each.stored is not None]
+            self._lose([each for each in oldest if each.stored is None], DropReason.QUEUE_FULL)
+        return left
 
     @property
     def is_full(self) -> bool:
@@ -177,6 +202,7 @@ class Ledger:
     def load(self, loaded: Loaded, now: float) -> list[Stored]:
         """Take events that come from disk. Returns which stay there: no room in memory, or nobody takes them at present."""
         left: list[Stored] = []
+        displaced: list[Stored] = []
         parked, taken = self.dispatch.parked, set[BatchKey]()
         number = len(loaded.events) + loaded.expired + loaded.lost
         if loaded.is_own:
@@ -193,12 +219,12 @@ class Ledger:
                 left.append(stored)
             else:  # it has waited, and gathered, for long enough
                 taken.add(keyed.key)
-                self._queue(keyed, stored, now - self.dispatch.batches.waits_s)
+                displaced += self._queue([keyed], [stored], now - self.dispatch.batches.waits_s)
         self._on_disk += len(left)
         self._is_load_in_vain = bool(left) and not taken
         turn_s = len(taken) / (_BACKLOG_SHARE * self.dispatch.pacer.rate)
         self._load_at = now + (_IN_VAIN_S if self._is_load_in_vain else turn_s)
-        return left
+        return left + displaced
 
     def resume(self, delivery: Delivery, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
@@ -286,9 +312,9 @@ class Ledger:
         self._ended.forgotten.extend(each for each in queued if each.stored is not None)
 
     def _take_off(self, queued: Sequence[Queued]) -> None:
-        self._outstanding.subtract(each.epoch for each in queued)
         unstored = [each.epoch for each in queued if each.stored is None]
-        self._unstored.subtract(unstored)
+        self._outstanding.subtract(Counter([each.epoch for each in queued]))  # counted by C, there are few epochs
+        self._unstored.subtract(Counter(unstored))
         if self._is_closed:
             # counted as lost at the end, which did not wait any longer
             self._counters.events_dropped[DropReason.SHUTDOWN] -= len(unstored)
