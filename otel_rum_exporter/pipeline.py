@@ -133,7 +133,6 @@ class Pipeline:
         with self._changed:
             epoch = ledger.begin_flush(self._clock())
             workers.ensure_thread_locked()
-            self._changed.notify_all()
             delivers_itself = not workers.has_thread and not ledger.is_flushed(epoch)
 
         def is_over() -> bool:
@@ -161,8 +160,7 @@ class Pipeline:
         self._save_the_rest()
         with self._changed:
             self._ledger.close()
-            self._workers.is_closed = True
-            self._changed.notify_all()
+            self._workers.close_locked()
         self._workers.tell()
         if self._store is not None:
             self._count_lost(self._store.close())
@@ -232,7 +230,6 @@ class Pipeline:
             self._commit(self._store, events)
         with self._changed:
             self._workers.ensure_thread_locked()
-            self._changed.notify_all()
         self._workers.tell()
         self._workers.deliver_inline()
         self._log.explain(reasons)

@@ -8,6 +8,7 @@ uWSGI without threads, also the one that exports.
 from __future__ import annotations
 
 import enum
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ if TYPE_CHECKING:  # without a spool nothing needs SQLite
     from otel_rum_exporter.store import Store
 
 _IDLE_S = 30.0  # after which a thread that is not the only one ends
+_ALONE_S = (
+    0.005  # in which a thread that sends may be back: a second one would only contend with it for the interpreter
+)
 _TEND_S = 20.0  # between looks for files that others left
 _INLINE_S = 1.0  # after which a thread that exports begins no further request
 _LONGEST_INLINE_S = 3.0  # after which it waits for no answer
@@ -47,7 +51,7 @@ class Workers:
     """The delivering side of a pipeline.
 
     Attributes:
-        changed: Guards the ledger, and tells of everything that may make something due or done.
+        changed: Guards the ledger, and tells of everything that may have become of events.
         is_closed: Set, with the lock held, when nothing is sent any more.
         metrics: Told of each request, where somebody wants to know.
         may_start_threads: False where they would not run.
@@ -71,10 +75,16 @@ class Workers:
         self._log = log
         self._clock = clock
         self._threads = 0
-        self._idle = 0
+        self._spare = 0  # threads that wait until they are called
+        self._is_watched = False  # whether a thread waits for what is due next
+        self._busy = 0  # threads with a job
+        self._taken_at = -math.inf  # when the latest of these was taken
         self._tend_at = clock()
         self._is_loading = False
-        self.changed = threading.Condition(threading.Lock())
+        lock = threading.Lock()
+        self.changed = threading.Condition(lock)
+        # of the threads that have nothing to do one watches the time: all of them would wake for each batch
+        self._watching, self._sparing = threading.Condition(lock), threading.Condition(lock)
         self.is_closed = False
         self.metrics: PipelineMetrics | None = None
         self.may_start_threads = True
@@ -87,9 +97,15 @@ class Workers:
         return self._threads > 0
 
     def ensure_thread_locked(self) -> None:
-        """Start a thread if there is something to do and none for it. Needs the lock."""
+        """Have a thread look at what is due: the one that watches, a spare one, or one more. Needs the lock."""
+        if self._is_watched:
+            self._watching.notify()
+            return
+        if self._spare:
+            self._sparing.notify()
+            return
         due_in = self._ledger.dispatch.due_in(self._clock())
-        is_wanted = self._threads == 0 or (self._idle == 0 and due_in == 0)
+        is_wanted = self._threads == 0 or due_in == 0
         has_nothing = due_in is None and self._store is None
         if has_nothing or not is_wanted or self._threads >= self._config.max_in_flight or not self.may_start_threads:
             return
@@ -113,6 +129,12 @@ class Workers:
         with self.changed:
             return None if self.is_closed else self._job_locked(self._clock(), is_thread=True)
 
+    def close_locked(self) -> None:
+        """Let all threads end. Needs the lock."""
+        self.is_closed = True
+        for condition in (self.changed, self._watching, self._sparing):
+            condition.notify_all()
+
     def _run(self) -> None:
         try:
             self.work(until=lambda: self.is_closed, deadline=None)
@@ -124,8 +146,10 @@ class Workers:
     def work(self, until: Callable[[], bool], deadline: float | None) -> None:
         """Deliver what is due until a condition holds, the deadline passes or, on a thread, nothing comes any more."""
         with _suppressed():
-            while (job := self._next_job(until, deadline)) is not None:
+            is_back = False
+            while (job := self._next_job(until, deadline, is_back=is_back)) is not None:
                 self._handle(job, deadline)
+                is_back = True
             self.tell()
 
     def _handle(self, job: Job | Chore, deadline: float | None) -> None:
@@ -139,20 +163,26 @@ class Workers:
                 if delivery is not None:
                     self._attempt(delivery, deadline)
 
-    def _next_job(self, until: Callable[[], bool], deadline: float | None) -> Job | Chore | None:
+    def _next_job(self, until: Callable[[], bool], deadline: float | None, *, is_back: bool) -> Job | Chore | None:
         with self.changed:
+            self._busy -= is_back
             waited_s = 0.0
             while not until():
                 now = self._clock()
                 if deadline is not None and now >= deadline:
                     return None
-                job = self._job_locked(now, is_thread=deadline is None)
+                helps_in = 0.0 if is_back or not self._busy else self._taken_at + _ALONE_S - now
+                job = self._job_locked(now, is_thread=deadline is None) if helps_in <= 0.0 else None
                 if job is not None:
+                    self._busy, self._taken_at = self._busy + 1, now
                     self.ensure_thread_locked()
                     return job
                 if deadline is None and waited_s >= _IDLE_S and self._threads > 1:
                     break
-                waited_s += self._wait_locked(now, deadline)
+                if is_back and self._is_watched:
+                    self._watching.notify()  # it does not know yet of what has come of this thread's job
+                waited_s += self._wait_locked(now, deadline, helps_in)
+                is_back = False
             if deadline is None:
                 self._threads -= 1
             return None
@@ -171,20 +201,31 @@ class Workers:
             self.changed.notify_all()
         return job
 
-    def _wait_locked(self, now: float, deadline: float | None) -> float:
+    def _wait_locked(self, now: float, deadline: float | None, helps_in: float) -> float:
         longest = _IDLE_S if deadline is None else deadline - now
+        if self._is_watched:
+            self._spare += 1
+            try:
+                self._sparing.wait(longest)
+            finally:
+                self._spare -= 1
+        else:
+            self._is_watched = True
+            try:
+                self._watching.wait(min(longest, max(helps_in, self._due_in_locked(now, is_thread=deadline is None))))
+            finally:
+                self._is_watched = False
+        return self._clock() - now
+
+    def _due_in_locked(self, now: float, *, is_thread: bool) -> float:
         dispatch = self._ledger.dispatch
         due_in = dispatch.due_in(now)
-        times = [longest, dispatch.expires_in(now)]
-        times += [] if due_in is None else [due_in]
-        if self._store is not None and deadline is None:
+        times = [dispatch.expires_in(now), math.inf if due_in is None else due_in]
+        if self._store is not None and is_thread:
             times.append(max(0.0, self._tend_at - now))
             if self._store.has_backlog and not self._is_loading:
                 times.append(self._ledger.load_in(now))
-        self._idle += 1
-        self.changed.wait(min(times))
-        self._idle -= 1
-        return self._clock() - now
+        return min(times)
 
     # chores
 
