@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from opentelemetry.metrics import MeterProvider
 
 from otel_rum_exporter import uwsgi
+from otel_rum_exporter.batching import Stored
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
@@ -217,15 +218,13 @@ class Pipeline:
         is_taken = self._is_configured and not self._closing and not is_shut
         converted = [self._converted(item, convert) for item in items] if is_taken else []
         with self._changed:
-            if self._store is None:
-                self._await_room_locked()
             if not is_taken or self._closing:  # perhaps meanwhile
                 reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
                 self._ledger.refuse(len(items), reason)
                 return False, {reason: len(items)}
             events, reasons = self._ledger.join(converted, self._clock())
             if self._store is None:
-                self._ledger.queue(events, [None] * len(events), self._clock())
+                self._queue_locked(events, [None] * len(events))
         if self._store is not None:
             self._commit(self._store, events)
         with self._changed:
@@ -238,16 +237,25 @@ class Pipeline:
     def _commit(self, store: Store, events: Sequence[Keyed]) -> None:
         stored = store.keep(events)
         with self._changed:
-            if None in stored:  # what is on disk may leave memory to others
-                self._await_room_locked()
-            left = self._ledger.queue(events, stored, self._clock())
+            left = self._queue_locked(events, stored)
         store.leave(left)
 
-    def _await_room_locked(self) -> None:
-        """Where the overflow policy is to block, wait until there is room, for as long as an attempt may take."""
-        if self._config.overflow != "block":
-            return
+    def _queue_locked(self, events: Sequence[Keyed], stored: Sequence[Stored | None]) -> list[Stored]:
+        """Let events wait for their batch; where the overflow policy is to block, as many at a time as there is room for."""
         until = self._clock() + self._config.timeout_s
+        left: list[Stored] = []
+        number = len(events)
+        while events:
+            if self._config.overflow == "block" and None in stored:  # what is on disk may leave memory to others
+                self._await_room_locked(until)
+                number = max(1, self._ledger.dispatch.room_left)
+            left += self._ledger.queue(events[:number], stored[:number], self._clock())
+            events, stored = events[number:], stored[number:]
+        return left
+
+    def _await_room_locked(self, until: float) -> None:
+        """Wait until there is room, for as long as an attempt may take."""
+        self._workers.ensure_thread_locked()
         while self._ledger.is_full and self._workers.has_thread and not self._closing:
             left = until - self._clock()
             if left <= 0 or self._ledger.dispatch.is_oldest_parked():

@@ -600,6 +600,14 @@ def test_who_exports_waits_where_that_is_asked_for(exporters, rum):
     assert (each.stats().delivered, each.stats().events_dropped) == (100, {})
 
 
+def test_an_export_that_is_larger_than_the_memory_waits_in_parts(exporters, rum):
+    """With overflow block one export may hold more than there is room for."""
+    each = exporters(queue_events=10, overflow="block", flush_interval=0)
+    each.spans.export([span(session_id=session(number % 7)) for number in range(95)])
+    assert each.spans.force_flush(LONG_MS)
+    assert (each.stats().delivered, each.stats().events_dropped, rum.stats()["events_distinct"]) == (95, {}, 95)
+
+
 def test_who_exports_does_not_wait_for_ever(exporters, rum):
     """For `timeout` at most, then the new event gives way; a shutdown ends the wait."""
     rum.set_faults(hang="before")
