@@ -17,6 +17,7 @@ from opentelemetry.metrics import MeterProvider
 
 from otel_rum_exporter import uwsgi
 from otel_rum_exporter.batching import Stored
+from otel_rum_exporter.callers import CALLERS
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
@@ -114,7 +115,8 @@ class Pipeline:
 
     def export_spans(self, spans: Sequence[SpanItem], *, is_shut: bool = False) -> bool:
         """Admit spans. Returns False when nothing can be admitted any more, here or by the exporter that `is_shut`."""
-        if self._config.session != "require" and any(_serves_others(span) for span in spans):
+        looks = self._config.session == "process" or not self._ledger.sessions.serves_others
+        if looks and any(map(_serves_others, spans)):
             self._serve_others(spans)
         return self._export(SPANS, spans, self._span, is_shut=is_shut)
 
@@ -270,16 +272,20 @@ class Pipeline:
             self._log.merged()
 
     def _span(self, span: SpanItem) -> Converted:
+        if not CALLERS.has_processor:
+            return self._converter.span(span)
         with_itself = self._config.stamp_all_spans or not is_inner(span)
         converted = self._converter.span(span, with_itself=with_itself)
         return join_span(converted, span, process_takes_all=self._config.session == "process")
 
     def _log_record(self, log: LogItem, ids: LogEventIds) -> Converted:
+        if _is_of_sending(log):
+            return DropReason.SELF_TRAFFIC
         return join_log(self._converter.log(log, ids), log, process_takes_all=self._config.session == "process")
 
     def _converted(self, item: SpanItem | LogItem, convert: Callable[..., Converted]) -> Converted:
         try:
-            return DropReason.SELF_TRAFFIC if _is_of_sending(item) else convert(item)
+            return convert(item)
         except Exception as error:  # noqa: BLE001 - an item's fault must not be the application's
             self._log.unconvertible(error)
             return DropReason.UNCONVERTIBLE
@@ -296,10 +302,10 @@ def _serves_others(span: SpanItem) -> bool:
     return getattr(span, "kind", None) in ENTRY_KINDS
 
 
-def _is_of_sending(item: SpanItem | LogItem) -> bool:
+def _is_of_sending(log: LogItem) -> bool:
     """Tell whether a log record is about sending: boto3 logs the exceptions of that on DEBUG, and so does this package.
 
     Batch processors clear a record's context, so that cannot tell its own requests from the application's.
     """
-    scope = item.instrumentation_scope
-    return scope is not None and str(scope.name).startswith(_SENDING_LOGGERS) and hasattr(item, "log_record")
+    scope = log.instrumentation_scope
+    return scope is not None and str(scope.name).startswith(_SENDING_LOGGERS)

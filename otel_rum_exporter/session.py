@@ -131,7 +131,8 @@ class Sessions:
             return DropReason.NO_SESSION
         user = conversion.user or self._process_session.user_of(given_session)
         session_id = session_uuid(given_session, monitor.id)
-        if not is_sampled(session_id, self._config.session_sample_rate):
+        rate = self._config.session_sample_rate
+        if rate < 1.0 and not is_sampled(session_id, rate):
             return DropReason.SAMPLED_OUT
         context = monitor.id + session_id
         if conversion.ends_session:
@@ -249,8 +250,8 @@ class Sessions:
         """Return the session's start, once, at the first sight of a user's own item or of the process's session."""
         if self._config.session_start == "off" or given_session in self._inherited:
             return None
-        is_own = conversion.origin.is_client or self._process_session.is_own(given_session)
         explicit = [draft for draft in conversion.events if draft.type == START]
+        is_own = conversion.origin.is_client or self._process_session.is_own(given_session)
         if not explicit and not (is_own and self._config.session_start == "first_seen"):
             return None
         session.started = True
