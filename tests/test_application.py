@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from bare_environment import bare_environment
 from opentelemetry import trace
 from opentelemetry._logs import LogRecord
 from opentelemetry.context import Context
@@ -538,8 +539,7 @@ exporter.shutdown()
 
 def script(body, rum):
     """Run a script in a process of its own; return the JSON it prints."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "AWS_"))}
-    environment |= rum.environment() | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = bare_environment(**rum.environment())
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SCRIPT + body]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,10 +1,11 @@
 """Applications in processes of their own: what they run with, how they are started, talked to and waited for."""
 
-import os
 import subprocess
 import sys
 import textwrap
 from contextlib import contextmanager
+
+from bare_environment import bare_environment
 
 PATIENCE_S = 60  # far more than any of them takes
 
@@ -67,18 +68,6 @@ class Applications:
 
 
 def environment_for(rum, folder):
-    """Return the only environment that applications get, besides what Python needs."""
-    kept = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "VIRTUAL_ENV", "TMPDIR")
-    base = {name: os.environ[name] for name in kept if name in os.environ}
-    # the packages as this process finds them, and no configuration of AWS's
-    paths = os.pathsep.join(path for path in sys.path if path)
-    return {
-        **base,
-        **rum.environment(),
-        "PYTHONPATH": paths,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "HOME": os.devnull,
-        "RUM_REPORTS": str(folder),
-        "OTEL_EXPORTER_RUM_DOMAIN": "shop.example",
-    }
+    """Return the environment of applications that send to an endpoint."""
+    more = {"RUM_REPORTS": str(folder), "OTEL_EXPORTER_RUM_DOMAIN": "shop.example"}
+    return bare_environment(**rum.environment(), **more)

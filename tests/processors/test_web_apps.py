@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from bare_environment import bare_environment
 from requests_of_browsers import USER, cookie, cwr_s
 
 from otel_rum_exporter.testing import LocalRum
@@ -73,11 +73,8 @@ def app(request, tmp_path_factory):
 
 
 def environment(rum):
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "OTEL_", "DJANGO_"))}
-    return {
-        **own,
+    return bare_environment() | {
         **rum.environment(),
-        "AWS_EC2_METADATA_DISABLED": "true",
         "DJANGO_SETTINGS_MODULE": "django_settings",
         "OTEL_TRACES_EXPORTER": "rum",
         "OTEL_LOGS_EXPORTER": "rum",

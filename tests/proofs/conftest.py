@@ -1,7 +1,6 @@
 """An endpoint in a process of its own, applications that send to it, and the fixture that records what was measured."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -9,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from bare_environment import bare_environment
+from proof_endpoint import await_names
 from proof_record import PROPERTY, Measured
 
 from otel_rum_exporter.testing import LocalRum
@@ -52,9 +53,10 @@ def start(rum):
     @contextmanager
     def starting(work=None, *, script=None, **environment):
         command = [str(APP), json.dumps(work)] if script is None else ["-c", f"from proof_app import *\n{script}"]
+        given = {**rum.environment(), "OTEL_EXPORTER_RUM_DOMAIN": "shop.example", **environment}
         pipe = subprocess.PIPE
         with subprocess.Popen(
-            [sys.executable, *command], env={**_environment(rum), **environment}, stdout=pipe, stderr=pipe, text=True
+            [sys.executable, *command], env=bare_environment(**given), stdin=pipe, stdout=pipe, stderr=pipe, text=True
         ) as process:
             try:
                 yield process
@@ -77,16 +79,16 @@ def run(start):
     return running
 
 
-def _environment(rum):
-    kept = ("PATH", "SYSTEMROOT", "LANG", "LC_ALL", "VIRTUAL_ENV", "TMPDIR")
-    base = {name: os.environ[name] for name in kept if name in os.environ}
-    return {
-        **base,
-        **rum.environment(),
-        # the packages as this process finds them, and no configuration of AWS's
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "HOME": os.devnull,
-        "OTEL_EXPORTER_RUM_DOMAIN": "shop.example",
-    }
+@pytest.fixture
+def inherit(start, rum):
+    """Runs an application that sends what others left, until all of these names have arrived; returns what it printed."""
+
+    def inheriting(names, options):
+        work = {"name": "heir", "number": 1, "each": 1, "is_heir": True, "flush_s": 60, "options": options}
+        with start(work) as process:
+            await_names(rum, names, PATIENCE_S)
+            output, errors = process.communicate("\n", timeout=PATIENCE_S)
+        assert process.returncode == 0, errors
+        return output
+
+    return inheriting

@@ -32,6 +32,7 @@ class Work:
         each: Spans per export.
         sessions: Sessions that take turns, one per span.
         seconds: How long to stay after the last export.
+        is_heir: Whether to stay until a line comes, for what others left to arrive.
         flush_s: Time for a flush at the end; 0 flushes nothing.
         options: The exporter's.
     """
@@ -42,6 +43,7 @@ class Work:
     each: int = 50
     sessions: int = 1
     seconds: float = 0
+    is_heir: bool = False
     flush_s: float = 0
     options: dict = field(default_factory=dict)
 
@@ -92,6 +94,8 @@ def work(work):
             print("accepted", first, first + work.each, flush=True)
         most = max(most, rss_mib())
     pause.wait(work.seconds)
+    if work.is_heir:
+        sys.stdin.readline()
     if work.flush_s:
         exporter.force_flush(int(work.flush_s * 1000))
     exporter.shutdown()

@@ -1,11 +1,20 @@
 """What the endpoint saw, as proofs ask for it."""
 
 import json
+import threading
+import time
 
 
 def names(rum):
     """The names of the spans that arrived as custom events."""
     return {event["details"]["name"] for event in rum.events("otel.span")}
+
+
+def await_names(rum, wanted, timeout_s):
+    """Wait until spans of all these names have arrived, for so long at most."""
+    pause, deadline = threading.Event(), time.monotonic() + timeout_s
+    while not wanted <= names(rum) and time.monotonic() < deadline:
+        pause.wait(0.2)
 
 
 def arrivals(rum):

@@ -30,7 +30,7 @@ def live_and_die(start, life, options):
 
 
 @pytest.mark.parametrize("kills", [5, pytest.param(20, marks=pytest.mark.nightly)])
-def test_killed_with_a_spool(start, run, rum, proof, tmp_path, kills):
+def test_killed_with_a_spool(start, inherit, rum, proof, tmp_path, kills):
     """Each next process takes over what the one before left, and all of it arrives."""
     options = {"session_start": "off", "flush_interval": FLUSH_MS, "spool_dir": str(tmp_path / "spool")}
     accepted, starts = set(), []
@@ -39,8 +39,7 @@ def test_killed_with_a_spool(start, run, rum, proof, tmp_path, kills):
         accepted |= more
         starts.append(started_at)
     starts.append(time.time())
-    output, _ = run({"name": "heir", "number": 1, "each": 1, "flush_s": 60, "options": options})
-    report = last_report(output)
+    report = last_report(inherit(accepted, options))
     assert report["is_balanced"]
     assert report["queued"] == 0
     arrived, stats = names(rum), rum.stats()
