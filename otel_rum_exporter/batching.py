@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +55,7 @@ class Queued(Struct, gc=False, eq=False):
     stored: Stored | None = None
 
 
-class _Buffer(Struct):
+class _Buffer(Struct, gc=False, eq=False):
     key: BatchKey
     events: list[Queued] = field(default_factory=list)  # a deque takes 600 bytes, and most sessions have a few events
     size: int = 0
@@ -84,10 +84,12 @@ class Batches:
         self.waits_s = linger_s + self._settle_s
         """How long an event waits at most until it is due, so that what came within the linger goes with it, settled."""
         self._buffers: dict[BatchKey, _Buffer] = {}
-        self._schedule: list[tuple[float, int, BatchKey]] = []
-        self._ages: list[tuple[float, int, BatchKey]] = []
+        self._schedule: list[_Entry] = []  # a heap by when buffers are due
+        self._ages: list[_Entry] | None = None  # likewise by age, from when on room is first made: most need none
+        self._oldest_at = math.inf  # no event is older
         self._tickets = count()
-        self._busy: dict[str, set[BatchKey]] = {}  # the sessions that are out, each with its keys that came due since
+        # the sessions that are out, each with its keys that came due since
+        self._busy: dict[str, Collection[BatchKey]] = {}
         self._held: dict[str, set[BatchKey]] = {}  # likewise the app monitors that take nothing
         self._reported: dict[tuple[str, Hashable], Queued] = {}  # what may be replaced
         self._flushed_epoch = -1
@@ -124,7 +126,7 @@ class Batches:
         """Return in how many seconds the next batch is due: 0 for now, None for never, or not before something ends."""
         if is_crowded:
             return 0.0 if any(map(self._is_free, self._buffers)) else None
-        self._drop_void()
+        self._drop_void(self._schedule)
         return max(0.0, self._schedule[0][0] - now) if self._schedule else None
 
     def take(self, now: float, *, is_crowded: bool = False) -> list[Queued] | None:
@@ -137,13 +139,13 @@ class Batches:
             free = filter(self._is_free, self._buffers)
             key = max(free, key=lambda each: len(self._buffers[each].events), default=None)
             return None if key is None else self._take(key, math.inf)
-        while self._schedule:
-            self._drop_void()
-            if not self._schedule or self._schedule[0][0] > now:
-                return None
-            key = heapq.heappop(self._schedule)[2]
+        while self._schedule and self._schedule[0][0] <= now:
+            _, ticket, buffer = heapq.heappop(self._schedule)
+            if buffer.ticket != ticket:
+                continue
+            key = buffer.key
             if key.session_id in self._busy:
-                self._busy[key.session_id].add(key)
+                self._busy[key.session_id] = {*self._busy[key.session_id], key}
             elif key.monitor.id in self._held:
                 self._held[key.monitor.id].add(key)
             else:
@@ -153,7 +155,7 @@ class Batches:
     def hold_session(self, session_id: str) -> bool:
         """Hold a session for a batch that comes from elsewhere. Returns False if one of it is out."""
         is_free = session_id not in self._busy
-        self._busy.setdefault(session_id, set())
+        self._busy.setdefault(session_id, ())
         return is_free
 
     def hold(self, monitor_id: str) -> None:
@@ -204,31 +206,41 @@ class Batches:
 
     def drop_oldest(self) -> Queued | None:
         """Take out the event that waits longest, to make room."""
-        self._drop_void()
+        if self._ages is None:
+            self._ages = [(buffer.events[0].admitted_at, buffer.ticket, buffer) for buffer in self._buffers.values()]
+            heapq.heapify(self._ages)
+        self._drop_void(self._ages)
         if not self._ages:
             return None
-        key = self._ages[0][2]
-        buffer = self._buffers[key]
+        buffer = self._ages[0][2]
         oldest = buffer.events.pop(0)
         buffer.size -= self._count_out([oldest])
-        self._reschedule(key, buffer)
+        self._reschedule(buffer.key, buffer)
         return oldest
 
     def older_than(self, before: float) -> list[Queued]:
         """Take out what was admitted before a moment."""
-        self._drop_void()
         taken: list[Queued] = []
-        while self._ages and self._ages[0][0] < before and (oldest := self.drop_oldest()) is not None:
-            taken.append(oldest)
-            self._drop_void()
+        while self._oldest_at < before:
+            oldest_at = self._oldest()
+            if oldest_at < before and (oldest := self.drop_oldest()) is not None:
+                taken.append(oldest)
+            else:
+                self._oldest_at = oldest_at
         return taken
+
+    def _oldest(self) -> float:
+        if self._ages is None:
+            return min((buffer.events[0].admitted_at for buffer in self._buffers.values()), default=math.inf)
+        self._drop_void(self._ages)
+        return self._ages[0][0] if self._ages else math.inf
 
     def drain(self) -> list[Queued]:
         """Take out everything."""
         events = [queued for buffer in self._buffers.values() for queued in buffer.events]
         self._buffers.clear()
         self._schedule.clear()
-        self._ages.clear()
+        self._ages = None
         self._reported.clear()
         self.count = self.size = 0
         return events
@@ -237,7 +249,7 @@ class Batches:
         return key.session_id not in self._busy and key.monitor.id not in self._held
 
     def _take(self, key: BatchKey, now: float) -> list[Queued]:
-        self._busy[key.session_id] = set()
+        self._busy[key.session_id] = ()
         buffer = self._buffers[key]
         taken = buffer.events[: self._number_to_take(buffer.events, now)]
         del buffer.events[: len(taken)]
@@ -287,6 +299,7 @@ class Batches:
 
     def _reschedule(self, key: BatchKey, buffer: _Buffer) -> None:
         """Say anew when a buffer is due; one that is empty goes."""
+        buffer.ticket = next(self._tickets)
         if not buffer.events:
             del self._buffers[key]
             return
@@ -299,22 +312,29 @@ class Batches:
             due_at = max(oldest.admitted_at, last.admitted_at) + self._settle_s
         else:
             due_at = oldest.admitted_at + self.waits_s
-        buffer.ticket = next(self._tickets)
-        heapq.heappush(self._schedule, (due_at, buffer.ticket, key))
-        heapq.heappush(self._ages, (oldest.admitted_at, buffer.ticket, key))
+        self._oldest_at = min(self._oldest_at, oldest.admitted_at)
+        self._push(self._schedule, due_at, buffer)
+        if self._ages is not None:
+            self._push(self._ages, oldest.admitted_at, buffer)
 
-    def _drop_void(self) -> None:
-        for entries in (self._schedule, self._ages):
-            # void entries behind one that stays long would pile up
-            if len(entries) > _FEW + 2 * len(self._buffers):
-                entries[:] = filter(self._is_valid, entries)
-                heapq.heapify(entries)
-            while entries and not self._is_valid(entries[0]):
-                heapq.heappop(entries)
+    def _push(self, entries: list[_Entry], at: float, buffer: _Buffer) -> None:
+        heapq.heappush(entries, (at, buffer.ticket, buffer))
+        # void entries behind one that stays long would pile up
+        if len(entries) > _FEW + 2 * len(self._buffers):
+            entries[:] = filter(_is_valid, entries)
+            heapq.heapify(entries)
 
-    def _is_valid(self, entry: tuple[float, int, BatchKey]) -> bool:
-        buffer = self._buffers.get(entry[2])
-        return buffer is not None and buffer.ticket == entry[1]
+    def _drop_void(self, entries: list[_Entry]) -> None:
+        while entries and not _is_valid(entries[0]):
+            heapq.heappop(entries)
+
+
+_Entry = tuple[float, int, _Buffer]
+"""A moment, a buffer, and between them its ticket as of then: buffers are never compared."""
+
+
+def _is_valid(entry: _Entry) -> bool:
+    return entry[2].ticket == entry[1]
 
 
 def size_of(draft: Draft) -> int:
