@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from json import JSONDecodeError
 from typing import Any
 
 from botocore import exceptions, parsers
@@ -41,8 +42,19 @@ _CREDENTIAL_CODES = (
     "SignatureDoesNotMatch",
     "UnrecognizedClient",
 )
+# likewise of the codes of what passes: Cognito and STS write some of these with 400, too
+_THROTTLED_CODES = ("LimitExceeded", "RequestLimitExceeded", "SlowDown", "TooManyRequests")
+_PASSING_CODES = (
+    "ExternalService",
+    "IDPCommunication",
+    "InternalError",
+    "InternalFailure",
+    "InternalServer",
+    "ServiceUnavailable",
+)
 _MAX_SKEW_S = 240.0  # AWS takes signatures that are up to five minutes off
 
+_PASSING = (exceptions.HTTPClientError, exceptions.ConnectionError, parsers.ResponseParserError)
 _NO_CREDENTIALS = (
     exceptions.NoCredentialsError,
     exceptions.PartialCredentialsError,
@@ -55,6 +67,7 @@ _NO_CREDENTIALS = (
     getattr(exceptions, "LoginError", exceptions.SSOError),  # `aws login` came with botocore 1.41
     FileNotFoundError,  # the file of a web identity token
     PermissionError,
+    JSONDecodeError,  # of what a `credential_process` prints
 )
 _ADVICE: dict[type[Exception], str] = {
     exceptions.NoCredentialsError: "; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none",
@@ -124,10 +137,11 @@ def _without_secrets(message: str, sent: Mapping[str, str]) -> str:
 
 def _cause(status: int, code: str) -> Cause | None:
     """Return why it is worth to try again, None if it is not."""
-    if status == _TOO_MANY_REQUESTS or "Throttl" in code:  # some of AWS's services throttle with 400
+    if status == _TOO_MANY_REQUESTS or "Throttl" in code or code.startswith(_THROTTLED_CODES):
         return "throttled"
     # a redirect is a captive portal's or a proxy's: the service gives none
-    return "server" if status == _REQUEST_TIMEOUT or status >= _SERVER_ERROR or status < _FIRST_ERROR else None
+    is_odd = status == _REQUEST_TIMEOUT or status >= _SERVER_ERROR or status < _FIRST_ERROR
+    return "server" if is_odd or code.startswith(_PASSING_CODES) else None
 
 
 def _skew(date: str | None) -> str:
@@ -153,8 +167,8 @@ def verdict_on_exception(error: Exception, *, is_sending: bool) -> Verdict:
     """
     if isinstance(error, exceptions.ClientError):
         return _verdict_on_client_error(error)
-    if isinstance(error, (exceptions.HTTPClientError, exceptions.ConnectionError)):
-        return Retry("network", str(error))
+    if isinstance(error, _PASSING):
+        return Retry("server" if isinstance(error, parsers.ResponseParserError) else "network", str(error))
     if isinstance(error, exceptions.ParamValidationError) or (is_sending and isinstance(error, ValueError)):
         return Rejected(str(error))
     if isinstance(error, _NO_CREDENTIALS) or _are_out_of_date(error):

@@ -11,22 +11,59 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+import msgspec
 from botocore import UNSIGNED, exceptions
 from botocore.config import Config
 from botocore.credentials import DeferredRefreshableCredentials
 from botocore.session import Session
+from msgspec import Meta, Struct, field
 
 from otel_rum_exporter.client.answers import passing_cause
 
 _SESSION_NAME = "otel-rum-exporter"  # of the role, as CloudTrail shows it
 
 
+_Text = Annotated[str, Meta(min_length=1)]
+T = TypeVar("T", bound=Struct)
+
+
+class _Identity(Struct):
+    identity_id: _Text = field(name="IdentityId")
+
+
+class _Token(Struct):
+    token: _Text = field(name="Token")
+
+
+class _Keys(Struct, rename="pascal"):
+    access_key_id: _Text
+    session_token: _Text
+    expiration: datetime
+
+
+class _PoolKeys(_Keys):
+    secret: _Text = field(name="SecretKey")
+
+
+class _RoleKeys(_Keys):
+    secret: _Text = field(name="SecretAccessKey")
+
+
+class _OfPool(Struct):
+    keys: _PoolKeys = field(name="Credentials")
+
+
+class _OfRole(Struct):
+    keys: _RoleKeys = field(name="Credentials")
+
+
 class GuestIdentity:
     """A guest of an identity pool; it stays the same guest as long as the pool knows it.
 
-    Errors: `fetch` raises what botocore raises; refusals of the pool or of STS as CredentialRetrievalError, with advice.
+    Errors: `fetch` raises what botocore raises, refusals of the pool or of STS as CredentialRetrievalError, with advice;
+            and msgspec.ValidationError for an answer without what was asked for.
     """
 
     def __init__(self, pool_id: str, role_arn: str | None, settings: Config) -> None:
@@ -40,7 +77,7 @@ class GuestIdentity:
     def fetch(self, session: Session) -> dict[str, str]:
         """Return new credentials, as botocore's refreshable ones take them."""
         try:
-            found = self._found(session)
+            keys = self._found(session)
         except exceptions.ClientError as error:
             if passing_cause(error) is not None:
                 raise
@@ -48,13 +85,13 @@ class GuestIdentity:
             advice = f"{error}. Check OTEL_EXPORTER_RUM_{option}, and that guests may have credentials"
             raise exceptions.CredentialRetrievalError(provider=GuestProvider.METHOD, error_msg=advice) from error
         return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found.get("SecretKey") or found["SecretAccessKey"],  # Cognito's word and STS's
-            "token": found["SessionToken"],
-            "expiry_time": found["Expiration"].isoformat(),
+            "access_key": keys.access_key_id,
+            "secret_key": keys.secret,
+            "token": keys.session_token,
+            "expiry_time": keys.expiration.isoformat(),
         }
 
-    def _found(self, session: Session) -> dict[str, Any]:
+    def _found(self, session: Session) -> _PoolKeys | _RoleKeys:
         cognito = session.create_client("cognito-identity", region_name=self._region, config=self._settings)
         is_known = self._identity_id is not None
         try:
@@ -65,19 +102,24 @@ class GuestIdentity:
                 raise
             return self._credentials(session, cognito)
 
-    def _credentials(self, session: Session, cognito: Any) -> dict[str, Any]:
+    def _credentials(self, session: Session, cognito: Any) -> _PoolKeys | _RoleKeys:
         if self._identity_id is None:
-            self._identity_id = cognito.get_id(IdentityPoolId=self._pool_id)["IdentityId"]
+            self._identity_id = _asked(cognito.get_id, _Identity, IdentityPoolId=self._pool_id).identity_id
         if self._role_arn is None:
-            found: dict[str, Any] = cognito.get_credentials_for_identity(IdentityId=self._identity_id)["Credentials"]
-            return found
-        token = cognito.get_open_id_token(IdentityId=self._identity_id)["Token"]
+            return _asked(cognito.get_credentials_for_identity, _OfPool, IdentityId=self._identity_id).keys
+        token = _asked(cognito.get_open_id_token, _Token, IdentityId=self._identity_id).token
         sts = session.create_client("sts", region_name=self._region, config=self._settings)
-        answer = sts.assume_role_with_web_identity(
-            RoleArn=self._role_arn, RoleSessionName=_SESSION_NAME, WebIdentityToken=token
-        )
-        role: dict[str, Any] = answer["Credentials"]
-        return role
+        role = {"RoleArn": self._role_arn, "RoleSessionName": _SESSION_NAME, "WebIdentityToken": token}
+        return _asked(sts.assume_role_with_web_identity, _OfRole, **role).keys
+
+
+def _asked(call: Callable[..., Any], kind: type[T], **parameters: str) -> T:
+    """Return what a service answers. A success may be a captive portal's, and then it holds nothing of that.
+
+    Raises:
+        msgspec.ValidationError: It lacks what it must hold.
+    """
+    return msgspec.convert(call(**parameters), kind)
 
 
 class GuestProvider:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-from botocore import UNSIGNED
+from botocore import UNSIGNED, exceptions, parsers
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 
 from otel_rum_exporter.client.answers import OPERATION
@@ -21,6 +21,8 @@ from otel_rum_exporter.client.signing import Signing
 
 _ANY_ID = "00000000-0000-0000-0000-000000000000"
 _REHEARSED = {"Id": _ANY_ID, "BatchId": _ANY_ID, "AppMonitorDetails": {}, "UserDetails": {}, "RumEvents": []}
+# by boto3 in answers about credentials
+_UNFORESEEN = (parsers.ResponseParserError, AttributeError, LookupError, TypeError, ValueError)
 _OF_THIS_INVOCATION = "X-Amzn-Trace-Id"  # a header in AWS Lambda; the next invocation has another
 
 
@@ -48,11 +50,19 @@ class LeanClient:
     def sign(self, request: AWSRequest) -> None:
         """Sign a request with the credentials of this moment, unless requests are not to be signed.
 
-        Errors: what boto3 raises when there are no credentials, or they cannot be refreshed.
+        Errors: what boto3 raises when there are no credentials, or they cannot be refreshed; ResponseParserError where
+                whoever gives them answers with something else.
         """
         if self._signing["signature_version"] is UNSIGNED:
             return
-        credentials = self._signer.get_auth_instance(**self._signing).credentials
+        try:
+            credentials = self._signer.get_auth_instance(**self._signing).credentials
+        except exceptions.BotoCoreError:  # some of which are of the following kinds, too
+            raise
+        except _UNFORESEEN as error:  # which may quote keys
+            raise parsers.ResponseParserError(
+                f"An answer about credentials cannot be read ({type(error).__name__})"
+            ) from error
         Signing(credentials, self._signing["signing_name"], self._signing["region_name"]).add_auth(request)
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:

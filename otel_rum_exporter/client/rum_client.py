@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 
-from botocore import exceptions
+from botocore import exceptions, parsers
 
 from otel_rum_exporter.client.access import Access
 from otel_rum_exporter.client.answers import verdict_on_answer, verdict_on_exception
@@ -22,6 +22,7 @@ _MIN_TIMEOUT_S = 0.1  # of an attempt at the end of a deadline
 _OF_BOTO = (
     exceptions.ClientError,
     exceptions.BotoCoreError,
+    parsers.ResponseParserError,
     FileNotFoundError,
     PermissionError,
     ValueError,

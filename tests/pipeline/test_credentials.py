@@ -91,27 +91,34 @@ def test_a_refresh_before_the_end(moto_pool, open_rum):
 
 
 class Pool:
-    """An identity pool on a socket. It knows the identities it gave; `failure` is a status and a code for every call."""
+    """An identity pool on a socket. It knows the identities it gave.
+
+    `failure` is a status and a code for every call, `bodies` are those of successes, by operation, instead of its own.
+    """
 
     def __init__(self):
         self.calls = []
         self.identities = set()
         self.failure = None
+        self.bodies = {}
         self.lifetime = timedelta(hours=1)
 
     def answer(self, operation, body, headers):
         self.calls.append(operation)
-        assert "Authorization" not in headers
+        assert "Authorization" not in headers or not operation
         if self.failure is not None:
             status, code = self.failure
             return status, {"__type": code, "message": "as told"}
+        if operation in self.bodies:
+            return 200, self.bodies[operation]
         if operation == "GetId":
             identity_id = f"{REGION}:00000000-0000-0000-0000-{len(self.calls):012d}"
             self.identities.add(identity_id)
             return 200, {"IdentityId": identity_id}
-        if body["IdentityId"] not in self.identities:
-            return 400, {"__type": "ResourceNotFoundException", "message": f"Identity '{body['IdentityId']}' not found"}
-        return 200, {"IdentityId": body["IdentityId"], "Credentials": self.credentials(len(self.calls))}
+        identity_id = json.loads(body)["IdentityId"]
+        if identity_id not in self.identities:
+            return 400, {"__type": "ResourceNotFoundException", "message": f"Identity '{identity_id}' not found"}
+        return 200, {"IdentityId": identity_id, "Credentials": self.credentials(len(self.calls))}
 
     def credentials(self, number):
         return {
@@ -140,9 +147,9 @@ def pool(rum, monkeypatch):
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, document = told.answer(self.headers["X-Amz-Target"].rpartition(".")[2], body, self.headers)
-            answer = json.dumps(document).encode()
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, document = told.answer(self.headers.get("X-Amz-Target", "").rpartition(".")[2], body, self.headers)
+            answer = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/x-amz-json-1.1")
             self.send_header("Content-Length", str(len(answer)))
@@ -155,7 +162,8 @@ def pool(rum, monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.01,))
         serving.start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY", f"http://127.0.0.1:{server.server_port}")
+        told.url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_COGNITO_IDENTITY", told.url)
         yield told
         server.shutdown()
         serving.join()
@@ -207,7 +215,15 @@ def test_a_guest_that_the_pool_forgot(pool, rum):
     assert pool.calls[2:] == ["GetCredentialsForIdentity", "GetId", "GetCredentialsForIdentity"]
 
 
-@pytest.mark.parametrize("code", ["ResourceNotFoundException", "NotAuthorizedException", "InvalidParameterException"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "ResourceNotFoundException",
+        "NotAuthorizedException",
+        "InvalidParameterException",
+        "InvalidIdentityPoolConfigurationException",
+    ],
+)
 def test_a_pool_that_gives_nothing(pool, rum, code):
     """It does not exist, or has no guests: the events wait, and one line says what to check."""
     pool.failure = (400, code)
@@ -230,8 +246,15 @@ def test_a_pool_that_gives_something_again(pool, rum):
 
 @pytest.mark.parametrize(
     ("failure", "cause"),
-    [((429, "TooManyRequestsException"), "throttled"), ((500, "InternalErrorException"), "server")],
-    ids=["throttled", "error"],
+    [
+        ((400, "TooManyRequestsException"), "throttled"),
+        ((429, "TooManyRequestsException"), "throttled"),
+        ((400, "InternalErrorException"), "server"),
+        ((500, "InternalErrorException"), "server"),
+        ((400, "ServiceUnavailable"), "server"),
+        ((400, "ExternalServiceException"), "server"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else " ".join(map(str, each)),
 )
 def test_a_pool_that_is_busy(pool, rum, failure, cause):
     """What passes is tried again, as it is with CloudWatch RUM itself."""
@@ -239,6 +262,73 @@ def test_a_pool_that_is_busy(pool, rum, failure, cause):
     verdict = guest(rum).attempt(ANY)
     assert isinstance(verdict, Retry)
     assert (verdict.cause, "GetId" in verdict.message) == (cause, True)
+
+
+PAGE = b"<html>Please log in</html>"
+KEYS = {"AccessKeyId": "ASIA", "SecretKey": "s", "SessionToken": "t", "Expiration": 4e9}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        ("GetId", PAGE),
+        ("GetId", {}),
+        ("GetId", []),
+        ("GetId", {"IdentityId": 7}),
+        ("GetId", {"IdentityId": ""}),
+        ("GetCredentialsForIdentity", PAGE),
+        ("GetCredentialsForIdentity", {"Credentials": None}),
+        ("GetCredentialsForIdentity", {"Credentials": "keys"}),
+        *(("GetCredentialsForIdentity", {"Credentials": {**KEYS, name: None}}) for name in KEYS),
+        ("GetCredentialsForIdentity", {"Credentials": {**KEYS, "AccessKeyId": ["ASIA"]}}),
+        ("GetCredentialsForIdentity", {"Credentials": {**KEYS, "Expiration": "soon"}}),
+    ],
+    ids=str,
+)
+def test_a_pool_that_makes_no_sense(pool, rum, operation, body):
+    """A success of somebody on the way to it: the events wait, nobody's fault is made of it, and the next try is new."""
+    pool.bodies[operation] = body
+    sender = guest(rum)
+    verdict = sender.attempt(ANY)
+    assert isinstance(verdict, Retry), verdict
+    assert (verdict.cause, "cannot be read" in verdict.message) == ("server", True)
+    assert rum.stats()["requests"] == 0
+    pool.bodies.clear()
+    pool.known_to(rum, len(pool.calls) + (2 if operation == "GetId" else 1))
+    assert sender.attempt(ANY) == Delivered()
+
+
+@pytest.mark.parametrize("body", [PAGE, b"", b"<a/>"], ids=["page", "nothing", "another document"])
+def test_a_token_service_that_makes_no_sense(pool, rum, monkeypatch, body):
+    """STS is asked in the classic flow, and answers in XML; the same holds for it."""
+    pool.bodies |= {"GetOpenIdToken": {"Token": "token"}, "": body}  # STS's requests name no target
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", pool.url)
+    verdict = guest(rum, guest_role_arn=ROLE).attempt(ANY)
+    assert isinstance(verdict, Retry), verdict
+    assert (verdict.cause, "cannot be read" in verdict.message) == ("server", True)
+
+
+@pytest.mark.parametrize("body", [PAGE, b"<a/>"], ids=["page", "another document"])
+def test_a_token_service_of_a_profile_that_makes_no_sense(pool, rum, monkeypatch, tmp_path, body):
+    """boto3 asks it, and fails in its own way."""
+    pool.bodies[""] = body
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", pool.url)
+    monkeypatch.setenv("AWS_PROFILE", "sender")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    write_profile(tmp_path)
+    verdict = client(rum.endpoint).attempt(ANY)
+    assert isinstance(verdict, Retry), verdict
+    assert (verdict.cause, "cannot be read" in verdict.message) == ("server", True)
+
+
+def test_a_program_that_gives_no_credentials(rum, monkeypatch, tmp_path):
+    """It prints something else, as it may for a moment: the events wait."""
+    monkeypatch.setenv("AWS_PROFILE", "sender")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    (tmp_path / "config").write_text("[profile sender]\ncredential_process = echo busy\n")
+    verdict = client(rum.endpoint).attempt(ANY)
+    assert isinstance(verdict, Parked), verdict
+    assert (verdict.reason, rum.stats()["requests"]) == (ParkReason.UNAUTHORIZED, 0)
 
 
 def test_a_pool_that_cannot_be_reached(rum, refused, monkeypatch):
@@ -267,10 +357,15 @@ def test_a_role_of_a_profile(moto, open_rum, monkeypatch, tmp_path):
     """A profile that assumes a role is boto3's business: STS gives the key that signs."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto)
     monkeypatch.setenv("AWS_PROFILE", "sender")
-    (tmp_path / "config").write_text(
-        f"[profile sender]\nrole_arn = {ROLE}\nsource_profile = base\nregion = {REGION}\n\n[profile base]\n"
-        "aws_access_key_id = AKIABASE\naws_secret_access_key = base-secret\n"
-    )
+    write_profile(tmp_path)
     assert client(open_rum.endpoint).attempt(ANY) == Delivered()
     assumed = sts_backends[DEFAULT_ACCOUNT_ID]["aws"].assumed_roles[-1]
     assert open_rum.requests()[-1]["access_key"] == assumed.access_key_id
+
+
+def write_profile(home):
+    """A profile that assumes a role."""
+    (home / "config").write_text(
+        f"[profile sender]\nrole_arn = {ROLE}\nsource_profile = base\nregion = {REGION}\n\n[profile base]\n"
+        "aws_access_key_id = AKIABASE\naws_secret_access_key = base-secret\n"
+    )
