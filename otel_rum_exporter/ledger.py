@@ -73,7 +73,7 @@ class Ledger:
         self._unstored: Counter[int] = Counter()
         self._lost: Counter[int] = Counter()
         self._epoch = 0
-        self._flushes = 0
+        self._flushing: list[int] = []  # the epochs that flushes wait for
         self._on_disk = 0  # events that are in no memory
         self._load_at = -math.inf
         self._is_load_in_vain = False
@@ -341,7 +341,7 @@ class Ledger:
         """Make everything due that the service has not asked to wait with. Returns the number of this flush."""
         epoch = self._epoch
         self._epoch += 1
-        self._flushes += 1
+        self._flushing.append(epoch)
         self.dispatch.begin_flush(epoch, now)
         return epoch
 
@@ -352,11 +352,16 @@ class Ledger:
             self._unstored.pop(each, None)
         return not any(number and each <= epoch for each, number in self._outstanding.items())
 
+    @property
+    def has_flushed(self) -> bool:
+        """Whether nothing that one of the flushes waits for is on its way any more."""
+        return any(map(self.is_flushed, self._flushing))
+
     def end_flush(self, epoch: int) -> bool:
         """Tell whether all that a flush waited for was delivered or is on disk; flushes at once all learn of a loss."""
         is_lost = any(number and each <= epoch for each, number in self._lost.items())
-        self._flushes -= 1
-        if not self._flushes:
+        self._flushing.remove(epoch)
+        if not self._flushing:
             self._lost = Counter({each: number for each, number in self._lost.items() if each > epoch})
         is_safe = not any(number and each <= epoch for each, number in self._unstored.items())
         return is_safe and not is_lost

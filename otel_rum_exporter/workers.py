@@ -19,7 +19,7 @@ from opentelemetry import context as otel_context
 from otel_rum_exporter.assembly import Assembled, assemble
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.client.rum_client import RumClient
-from otel_rum_exporter.client.verdicts import Refused, Verdict
+from otel_rum_exporter.client.verdicts import Delivered, Refused, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.dispatch import Job
@@ -284,7 +284,8 @@ class Workers:
             self._log.no_domain()
         with self.changed:
             delivery = self._ledger.keep(queued, assembled, self._clock())
-            self.changed.notify_all()
+            if len(assembled.written) < len(queued):
+                self.changed.notify_all()
         try:
             self.tell()
             if delivery is not None and self._store is not None:
@@ -300,11 +301,20 @@ class Workers:
         if self.metrics is not None:
             self.metrics.attempted(delivery.part, verdict, began_at, self._clock())
         with self.changed:
-            outcome = self._ledger.settle(delivery, verdict, self._clock())
+            now = self._clock()
+            outcome = self._ledger.settle(delivery, verdict, now)
+            # waking who flushes for each batch would cost a tenth of a request
+            is_news = (
+                self._ledger.has_flushed
+                or not isinstance(verdict, Delivered)
+                or self._config.overflow == "block"
+                or self._ledger.dispatch.due_in(now) != 0.0
+            )
         self._log.outcome(verdict, outcome)
         self.tell()
-        with self.changed:  # when all is said: a shutdown that waits for it lets the process end
-            self.changed.notify_all()
+        if is_news:
+            with self.changed:  # when all is said: a shutdown that waits for it lets the process end
+                self.changed.notify_all()
 
     def _verdict(self, delivery: Delivery, deadline: float | None) -> Verdict:
         timeout_s = None if deadline is None else min(self._config.timeout_s, deadline - self._clock())
