@@ -71,8 +71,8 @@ class Converter:
             origin = metadata.with_caller(origin, attributes) if spans.is_first_server(span) else origin
         else:
             # spans are given their page when they begin
-            seen_ns = known_ns(span.start_time, span.end_time)
-            place = self._place(attributes, said, origin, seen_ns, _destination_of_span(span, attributes))
+            destination = _destination_of_span(span, attributes)
+            place = self._place(attributes, said, origin, destination, span.start_time, span.end_time)
             origin = metadata.with_device(origin, attributes) if origin.is_client else origin
         context = span.context
         return _conversion(found, said, origin, place, lambda name, _, content: span_event_id(context, name, content))
@@ -102,7 +102,7 @@ class Converter:
             if destination
             else known_ns(record.observed_timestamp, record.timestamp)
         )
-        place = self._place(attributes, said, origin, seen_ns, destination)
+        place = self._place(attributes, said, origin, destination, seen_ns)
         return _conversion(
             found, said, origin, place, lambda _, time_ns, content: ids.next(record, said.session, time_ns, content)
         )
@@ -123,9 +123,12 @@ class Converter:
         return known.origin
 
     def _place(
-        self, attributes: Attributes, said: Said, origin: Origin, seen_ns: int, destination: str | None
+        self, attributes: Attributes, said: Said, origin: Origin, destination: str | None, *seen_ns: int | None
     ) -> _Place:
-        """Return page and domain where a client's item names its document or screen, or the page that it goes to."""
+        """Return page and domain where a client's item names its document or screen, or the page that it goes to.
+
+        Of the times in `seen_ns` the first that is known says when the user was there.
+        """
         url = destination or said.document_url
         if url is None and not origin.is_client and said.screen_title is None and self._custom_attributes.is_empty:
             return NOWHERE
@@ -135,7 +138,7 @@ class Converter:
         domain = metadata.page_domain(said.document_url, destination) if url and origin.is_client else None
         title = said.screen_title and privacy.text(said.screen_title, self._config)
         selected = self._custom_attributes.select(attributes, origin.attributes)
-        return _Place(_page(page, title) if page or title else NO_PAGE, domain, selected, seen_ns)
+        return _Place(_page(page, title) if page or title else NO_PAGE, domain, selected, known_ns(*seen_ns))
 
     def _entry_place(self, attributes: Attributes, origin: Origin) -> _Place:
         """Return page and domain that a server was asked for."""

@@ -73,7 +73,8 @@ def read(span: Span, config: RumConfig, *, with_itself: bool = True) -> Found | 
 
     Errors: the reason for the span itself, if its events become nothing either; FILTERED where only they are wanted.
     """
-    itself = _itself(span, config)
+    family = _family(span)
+    itself = _unknown(span, config) if family is None else family(span, config)
     if not with_itself and itself is not DropReason.SELF_TRAFFIC:
         itself = DropReason.FILTERED
     if itself is DropReason.SELF_TRAFFIC or not span.events:
@@ -90,10 +91,7 @@ def is_first_server(span: SpanItem) -> bool:
     return span.kind is SpanKind.SERVER and not (span.parent is not None and span.parent.is_remote)
 
 
-def _itself(span: Span, config: RumConfig) -> Found | DropReason:
-    family = _family(span)
-    if family is not None:
-        return family(span, config)
+def _unknown(span: Span, config: RumConfig) -> Found | DropReason:
     if span.item.name in UNMAPPED:
         return DropReason.UNMAPPED
     if urls.is_self_traffic(text(span.attributes, "url.full", "http.url")):
