@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -235,15 +235,10 @@ class Batches:
         self._drop_void(self._ages)
         return self._ages[0][0] if self._ages else math.inf
 
-    def drain(self) -> list[Queued]:
-        """Take out everything."""
-        events = [queued for buffer in self._buffers.values() for queued in buffer.events]
-        self._buffers.clear()
-        self._schedule.clear()
-        self._ages = None
-        self._reported.clear()
-        self.count = self.size = 0
-        return events
+    def queued(self) -> Iterator[Queued]:
+        """Yield all events."""
+        for buffer in self._buffers.values():
+            yield from buffer.events
 
     def _is_free(self, key: BatchKey) -> bool:
         return key.session_id not in self._busy and key.monitor.id not in self._held

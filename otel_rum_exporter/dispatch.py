@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random as chance
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
 
@@ -58,7 +58,7 @@ class Dispatch:
         """Begin with nothing that waits. `random` gives numbers from 0 to 1."""
         self._config = config
         self._random = random
-        self._sending = 0
+        self._out: dict[str, Job] = {}  # what senders hold, by the session that it is of
         self._destinations: dict[str, Destination] = {}
         self._bisection = Bucket(_BISECTION_SHARE * config.max_requests_per_second / config.senders, _BISECTION_BURST)
         self._is_closing = False
@@ -75,7 +75,7 @@ class Dispatch:
     def has_slot(self) -> bool:
         """Whether one more batch may be on its way. Bisected ones and those of a parked app monitor hold up no others."""
         waiting = sum(not delivery.is_bisected for delivery in self.waiting)
-        return self._sending + waiting < self._config.max_in_flight
+        return len(self._out) + waiting < self._config.max_in_flight
 
     @property
     def fullness(self) -> float:
@@ -110,7 +110,7 @@ class Dispatch:
             return None
         job = self._take(now)
         if job is not None:
-            self._sending += 1
+            self._out[_key_of(job).session_id] = job
             self.pacer.take(now)
         return job
 
@@ -166,6 +166,10 @@ class Dispatch:
         earliest = max(0.0, earliest, self.pacer.wait_s(now)) if earliest < math.inf else earliest
         return earliest if earliest < math.inf else None
 
+    def begin(self, delivery: Delivery) -> None:
+        """Take note of what a sender made of the events that it holds."""
+        self._out[_key_of(delivery).session_id] = delivery
+
     def cancel(self, queued: list[Queued], now: float) -> None:
         """Take back a job that came to no request."""
         self.pacer.unsent(now)
@@ -179,7 +183,7 @@ class Dispatch:
         destination = self._destination(delivery.whole.batch.monitor.id)
         outcome = self._outcome(delivery, destination, verdict, now)
         if outcome.is_over:
-            self._finish(delivery.whole.queued[0].key, now)
+            self._finish(_key_of(delivery), now)
         return outcome
 
     def _destination(self, monitor_id: str) -> Destination:
@@ -256,7 +260,7 @@ class Dispatch:
             return Outcome(dropped=delivery.queued, reason=DropReason.EXPIRED, is_over=True)
         self._count_failure(delivery, verdict, now)
         if destination.parked is not None and verdict.cause != "credentials":
-            self._sending -= 1
+            self._take_back(delivery)
             self.waiting.park(delivery)
             destination.put_off(now)
         else:
@@ -271,14 +275,17 @@ class Dispatch:
 
     def _wait(self, delivery: Delivery, due_at: float, not_before: float = -math.inf) -> None:
         delivery.due_at, delivery.not_before = due_at, not_before
-        self._sending -= 1
+        self._take_back(delivery)
         self.waiting.add(delivery)
 
     def _park(self, delivery: Delivery, destination: Destination, reason: ParkReason, now: float) -> None:
-        self._sending -= 1
+        self._take_back(delivery)
         destination.park(reason, now)
         self.waiting.park(delivery)
         self.batches.hold(delivery.whole.batch.monitor.id)
+
+    def _take_back(self, delivery: Delivery) -> None:
+        self._out.pop(_key_of(delivery).session_id, None)
 
     def _resume(self, delivery: Delivery, now: float) -> None:
         """Let go what waited for an app monitor."""
@@ -287,7 +294,7 @@ class Dispatch:
         self.waiting.unpark(monitor_id, now)
 
     def _finish(self, key: BatchKey, now: float) -> None:
-        self._sending -= 1
+        self._out.pop(key.session_id, None)
         self._release(key, now)
 
     def _release(self, key: BatchKey, now: float) -> None:
@@ -350,7 +357,7 @@ class Dispatch:
         return destination is not None and destination.parked is not None
 
     def _give_up(self, delivery: Delivery, now: float) -> list[Queued]:
-        key, was_parked = delivery.whole.queued[0].key, self.waiting.is_parked(delivery)
+        key, was_parked = _key_of(delivery), self.waiting.is_parked(delivery)
         self.waiting.remove(delivery)
         if was_parked:
             self.batches.release(key.session_id)
@@ -375,13 +382,20 @@ class Dispatch:
 
     def is_stuck(self, now: float, deadline: float) -> bool:
         """Tell whether nothing can be sent any more before a deadline, as far as is known."""
-        if self._sending:
+        if self._out:
             return False
         if self._is_closing and self.has_given_up:
             return True
         due_in = self.due_in(now)
         return due_in is None or now + due_in > deadline
 
-    def drain(self) -> list[Queued]:
-        """Take out everything that no sender holds."""
-        return [*self.batches.drain(), *self.waiting.drain()]
+    def on_their_way(self) -> Iterator[Queued]:
+        """Yield all events: those that wait, and those that senders hold."""
+        yield from self.batches.queued()
+        yield from self.waiting.queued()
+        for job in self._out.values():
+            yield from job if isinstance(job, list) else job.queued
+
+
+def _key_of(job: Job) -> BatchKey:
+    return job[0].key if isinstance(job, list) else job.whole.queued[0].key

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from otel_rum_exporter.assembly import Assembled
@@ -72,6 +73,7 @@ class Ledger:
         self._outstanding: Counter[int] = Counter()
         self._unstored: Counter[int] = Counter()
         self._lost: Counter[int] = Counter()
+        self._saving: set[Queued] = set()  # of what is in memory only, what somebody is about to keep on disk
         self._epoch = 0
         self._flushing: list[int] = []  # the epochs that flushes wait for
         self._on_disk = 0  # events that are in no memory
@@ -260,7 +262,9 @@ class Ledger:
         if assembled.batch is None:
             self.dispatch.cancel(queued, now)
             return None
-        return Delivery(Part(assembled.batch, assembled.written))
+        delivery = Delivery(Part(assembled.batch, assembled.written))
+        self.dispatch.begin(delivery)
+        return delivery
 
     def settle(self, delivery: Delivery, verdict: Verdict, now: float) -> Outcome:
         """Take the verdict of an attempt."""
@@ -315,6 +319,8 @@ class Ledger:
         unstored = [each.epoch for each in queued if each.stored is None]
         self._outstanding.subtract(Counter([each.epoch for each in queued]))  # counted by C, there are few epochs
         self._unstored.subtract(Counter(unstored))
+        if self._saving:
+            self._saving.difference_update(queued)
         if self._is_closed:
             # counted as lost at the end, which did not wait any longer
             self._counters.events_dropped[DropReason.SHUTDOWN] -= len(unstored)
@@ -366,15 +372,29 @@ class Ledger:
         is_safe = not any(number and each <= epoch for each, number in self._unstored.items())
         return is_safe and not is_lost
 
-    def left_in_memory(self) -> list[Queued]:
-        """Take out what no sender holds and no disk keeps, for somebody to keep after all."""
-        return [each for each in self.dispatch.drain() if each.stored is None]
+    def begin_saving(self, limit: int | None) -> list[Queued]:
+        """Return events that no disk keeps, wherever they are, for somebody to keep after all, who then calls `saved`."""
+        if not any(self._unstored.values()):
+            return []
+        unstored = (each for each in self.dispatch.on_their_way() if each.stored is None and each not in self._saving)
+        found = list(islice(unstored, limit))
+        self._saving.update(found)
+        return found
 
     def saved(self, queued: Sequence[Queued], stored: Sequence[Stored | None]) -> None:
-        """Take note of where such events are kept now."""
+        """Take note of where such events are kept now; what ended meanwhile need not be."""
         for each, where in zip(queued, stored, strict=True):
+            is_on_its_way = each in self._saving
+            self._saving.discard(each)
+            if where is None:
+                continue
             each.stored = where
-            self._unstored[each.epoch] -= where is not None
+            if not is_on_its_way:
+                self._ended.forgotten.append(each)
+                continue
+            self._unstored[each.epoch] -= 1
+            if self._is_closed:  # and counted as lost
+                self._counters.events_dropped[DropReason.SHUTDOWN] -= 1
 
     def close(self) -> None:
         """Count what is left as lost, but for what is on disk.

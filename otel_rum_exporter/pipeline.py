@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _SENDING_LOGGERS = ("boto3.", "botocore.", "urllib3.", "otel_rum_exporter.")
 
+_LAST_WAIT_S = 0.05  # at the end, for others who hold the spool's file, however late it is by then
+
 _logger = logging.getLogger(__name__)
 
 
@@ -152,7 +154,11 @@ class Pipeline:
         return is_safe
 
     def shutdown(self, timeout_s: float) -> None:
-        """Deliver what is left until the timeout, drop and count the rest, and admit nothing more."""
+        """Deliver what is left until the timeout, drop and count the rest, and admit nothing more.
+
+        With a spool the rest is kept on disk; for that there is a moment more where somebody else holds the file.
+        """
+        deadline = self._clock() + timeout_s
         self._begin_after_unnoticed_fork()
         with self._changed:
             if self._closing:
@@ -160,25 +166,17 @@ class Pipeline:
             self._closing = True
             self._ledger.dispatch.begin_close()
         self.flush(timeout_s)
-        self._save_the_rest()
+        with self._changed:
+            self._workers.close_locked()
+        if self._store is not None:
+            self._workers.save(self._store, wait_s=max(_LAST_WAIT_S, deadline - self._clock()))
         with self._changed:
             self._ledger.close()
-            self._workers.close_locked()
         self._workers.tell()
         if self._store is not None:
             self._count_lost(self._store.close())
         self._client.close()
         self._log.ended(self.stats())
-
-    def _save_the_rest(self) -> None:
-        """Keep on disk what is in memory only, if there is room by now."""
-        if self._store is None:
-            return
-        with self._changed:
-            left = self._ledger.left_in_memory()
-        stored = self._store.save([Keyed(each.key, each.draft, each.user_id) for each in left])
-        with self._changed:
-            self._ledger.saved(left, stored)
 
     def _count_lost(self, events: int) -> None:
         """Count what is lost with a spool file, of this process's events and of those that it had not read yet."""

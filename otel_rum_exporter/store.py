@@ -40,7 +40,6 @@ from otel_rum_exporter.stats import CauseLog, printable
 from otel_rum_exporter.stored import body_of, row_of
 
 _REST_S = 5.0  # after a file could not be put back
-_END_WAIT_S = 1.0  # at the end, for others who hold the file: there is no later
 _CLOSING = "A spool file could not be closed"
 _IN_MEMORY = "Events are kept in memory only"
 
@@ -56,22 +55,30 @@ class Store:
     What could not be removed is tried again, and a file that was removed itself is put back.
     """
 
-    def __init__(self, config: RumConfig, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: RumConfig,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Remember where; nothing is opened before it is needed.
 
         Args:
             config: `spool_dir` is set; the other options of the spool and `max_age` count.
             wall: Epoch seconds.
+            clock: Monotonic seconds.
         """
         self._config = config
         self._wall = wall
-        self._log = CauseLog(_logger, time.monotonic)
+        self._clock = clock
+        self._log = CauseLog(_logger, clock)
         self._lock = threading.Lock()
         self._directory: SpoolDirectory | None = None
         self._own: Spool | None = None
         self._files: list[Spool] = []
         self._ids = OwnIds()
-        self._owed = Owed(self._failed, time.monotonic)
+        self._owed = Owed(self._failed, clock)
         self._backlog = Backlog(config.max_age_s, self._owed, self._failed, wall)
         self._unspooled = self._evicted = 0
         self._securing = threading.Lock()
@@ -86,16 +93,16 @@ class Store:
 
         An application waits for it: where others hold the file it is not tried for long.
         """
-        stored = self._kept(keyed, time.monotonic())
+        stored = self._kept(keyed, self._clock())
         if None in stored:
             with self._lock:
                 self._unspooled += len(stored)
         return stored
 
-    def save(self, keyed: Sequence[Keyed]) -> list[Stored | None]:
-        """Commit what is in memory only, at the end, as `keep` does, and try for longer."""
+    def save(self, keyed: Sequence[Keyed], wait_s: float) -> list[Stored | None]:
+        """Commit what is in memory only, as `keep` does, and try for longer."""
         self.secure()
-        return self._kept(keyed, time.monotonic() + _END_WAIT_S)
+        return self._kept(keyed, self._clock() + wait_s)
 
     def _kept(self, keyed: Sequence[Keyed], until: float) -> list[Stored | None]:
         spool = self._opened() if keyed else None
@@ -108,13 +115,20 @@ class Store:
             given.begin()
         ids: list[int] = []
         try:
-            ids = _append(spool, rows, until)
+            ids = self._append(spool, rows, until)
         except (SpoolError, SpoolFull) as error:
             self._failed(spool, error, _IN_MEMORY)
         finally:
             with self._lock:
                 given.end(ids)
         return [Stored(spool, each) for each in ids] or [None] * len(keyed)
+
+    def _append(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[int]:
+        """Commit rows; where others hold the file, try again until some moment."""
+        while self._clock() < until:
+            with suppress(SpoolBusyError):
+                return spool.append(rows)
+        return spool.append(rows)
 
     # what is on disk alone
 
@@ -125,7 +139,7 @@ class Store:
     @property
     def has_backlog(self) -> bool:
         """Whether there is something that is not in memory and may be read, or a file that is to be put back."""
-        return self._backlog.is_due or (self._is_adrift and time.monotonic() >= self._restores_from)
+        return self._backlog.is_due or (self._is_adrift and self._clock() >= self._restores_from)
 
     def load(self) -> Loaded | None:
         """Read the next rows, the oldest first; None if there are none. One thread at a time may."""
@@ -206,7 +220,7 @@ class Store:
         try:
             self._directory.restore(spool)
         except (SpoolError, SpoolFull) as error:
-            self._restores_from = time.monotonic() + _REST_S
+            self._restores_from = self._clock() + _REST_S
             self._failed(spool, error, "A spool file that was removed while it was in use could not be put back")
             return False
         line = f"The spool file {before} was removed while it was in use; what it held is now in {spool.path.name}"
@@ -348,14 +362,6 @@ class StoreNumbers(NamedTuple):
     spool_dead_letters_evicted: int
     spool_files_damaged: int
     unspooled: int
-
-
-def _append(spool: Spool, rows: Sequence[NewRow], until: float) -> list[int]:
-    """Commit rows; where others hold the file, try again until some moment."""
-    while time.monotonic() < until:
-        with suppress(SpoolBusyError):
-            return spool.append(rows)
-    return spool.append(rows)
 
 
 def _by_spool(kept: Iterable[tuple[Stored, T]]) -> Iterator[tuple[Spool, list[T]]]:

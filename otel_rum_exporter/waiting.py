@@ -88,15 +88,10 @@ class Waiting:
         self._count(delivery, -1)
         return delivery
 
-    def drain(self) -> list[Queued]:
-        """Take out everything."""
-        left = [queued for delivery in self._admitted_at for queued in delivery.queued]
-        self._timed.clear()
-        self._parked.clear()
-        self._admitted_at.clear()
-        self._in_memory.clear()
-        self.count = self.size = 0
-        return left
+    def queued(self) -> Iterator[Queued]:
+        """Yield the events of all."""
+        for delivery in self._admitted_at:
+            yield from delivery.queued
 
     def _count_in(self, delivery: Delivery) -> None:
         self._admitted_at[delivery] = delivery.admitted_at

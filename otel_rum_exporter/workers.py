@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import context as otel_context
 
 from otel_rum_exporter.assembly import Assembled, assemble
-from otel_rum_exporter.batching import Queued
+from otel_rum_exporter.batching import Queued, Stored
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.client.verdicts import Delivered, Refused, Verdict
 from otel_rum_exporter.config import RumConfig
@@ -27,6 +27,7 @@ from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.metrics import PipelineMetrics
 from otel_rum_exporter.notices import Notices
+from otel_rum_exporter.session import Keyed
 
 if TYPE_CHECKING:  # without a spool nothing needs SQLite
     from otel_rum_exporter.store import Store
@@ -36,6 +37,7 @@ _ALONE_S = (
     0.005  # in which a thread that sends may be back: a second one would only contend with it for the interpreter
 )
 _TEND_S = 20.0  # between looks for files that others left
+_SAVED_AT_ONCE = 2000  # events for which there was no room on disk before: for 30 ms exports wait for it
 _INLINE_S = 1.0  # after which a thread that exports begins no further request
 _LONGEST_INLINE_S = 3.0  # after which it waits for no answer
 
@@ -234,6 +236,7 @@ class Workers:
             return
         if chore is Chore.TEND:
             self._store.tend()
+            self.save(self._store, limit=_SAVED_AT_ONCE)
             self.tell()
             return
         try:
@@ -246,6 +249,23 @@ class Workers:
             self.changed.notify_all()
         self._store.leave(left)
         self.tell()
+
+    def save(self, store: Store, *, limit: int | None = None, wait_s: float = 0.0) -> None:
+        """Keep on disk what is in memory only, also what is being sent, if there is room by now.
+
+        Args:
+            store: The disk.
+            limit: For how many events at most; None for all, as at the end.
+            wait_s: For how long others may hold the file.
+        """
+        with self.changed:
+            left = self._ledger.begin_saving(limit)
+        stored: list[Stored | None] = [None] * len(left)
+        try:
+            stored = store.save([Keyed(each.key, each.draft, each.user_id) for each in left], wait_s)
+        finally:
+            with self.changed:
+                self._ledger.saved(left, stored)
 
     def _resume(self, store: Store) -> None:
         while (delivery := store.resume()) is not None:

@@ -92,13 +92,13 @@ def test_a_flush_reaches_what_is_behind_a_batch_on_its_way():
     assert names(waiting.take(0.0)) == ["b"]
 
 
-def test_drain_takes_everything():
-    """At shutdown what is left comes out at once, and nothing stays."""
+def test_all_that_waits():
+    """It can be looked at, and waits on."""
     waiting = batches()
     add(waiting, "a", number=1)
     add(waiting, "b", number=2)
-    assert sorted(names(waiting.drain())) == ["a", "b"]
-    assert (waiting.count, waiting.size, waiting.due_in(99.0), waiting.drain()) == (0, 0, None, [])
+    assert sorted(names(waiting.queued())) == ["a", "b"]
+    assert waiting.count == 2
 
 
 def test_one_batch_of_a_session_is_out():

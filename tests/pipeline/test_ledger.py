@@ -9,7 +9,7 @@ from otel_rum_exporter import RumConfig
 from otel_rum_exporter.batching import Stored
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
 from otel_rum_exporter.delivery import Delivery, Part
-from otel_rum_exporter.drops import ParkReason
+from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.events import Batch
 from otel_rum_exporter.ledger import Ledger, Loaded
 
@@ -34,8 +34,13 @@ def from_disk(number, *, first=1, monitor=None):
 def send(ledger, now, verdict):
     """Send the batch that is due, and get an answer to it."""
     job = ledger.take(now)
+    return ledger.settle(Delivery(Part(batch_of(job), job)), verdict, now)
+
+
+def batch_of(job):
+    """What is made of a job, but for its events."""
     first = job[0].key
-    batch = Batch(
+    return Batch(
         batch_id="batch",
         monitor=first.monitor,
         session_id=first.session_id,
@@ -43,7 +48,6 @@ def send(ledger, now, verdict):
         session_metadata=None,
         events=(),
     )
-    return ledger.settle(Delivery(Part(batch, job)), verdict, now)
 
 
 def test_what_is_on_disk_comes_at_once_when_nothing_is_due():
@@ -93,3 +97,33 @@ def test_what_a_parked_app_monitor_has_on_disk_keeps_no_others_there():
     statistics = ledger.statistics()
     assert (statistics.accepted, statistics.delivered, statistics.queued) == (56, 5, 51)
     assert statistics.is_balanced
+
+
+def test_what_ends_while_it_is_saved_leaves_the_disk():
+    """It was delivered, or dropped, between the look at it and its commit: it counts once, and its row goes."""
+    ledger = ledger_of()
+    ledger.queue([keyed(key(number), f"{number}") for number in range(3)], [None] * 3, 0.0)
+    ledger.begin_flush()
+    job = ledger.take(0.0)
+    left = ledger.begin_saving(None)
+    assert [each.draft.id for each in left].count(job[0].draft.id) == len(left) - 2 == 1
+    assert ledger.begin_saving(None) == []  # one is at it
+    ledger.settle(Delivery(Part(batch_of(job), job)), Delivered(), 0.0)
+    ledger.saved(left, [Stored(None, number) for number in range(3)])
+    assert ledger.take_ended().forgotten == job
+    assert (ledger.statistics().delivered, ledger.statistics().queued) == (1, 2)
+    ledger.close()
+    assert ledger.statistics().events_dropped == {}
+    assert ledger.statistics().is_balanced
+
+
+def test_what_is_saved_after_the_end_is_not_lost():
+    """A chore that began before commits later than all was counted."""
+    ledger = ledger_of()
+    ledger.queue([keyed(key(number), f"{number}") for number in range(3)], [None] * 3, 0.0)
+    left = ledger.begin_saving(2)
+    ledger.close()
+    assert ledger.statistics().events_dropped == {DropReason.SHUTDOWN: 3}
+    ledger.saved(left, [Stored(None, 1), None])
+    assert (ledger.statistics().events_dropped, ledger.statistics().queued) == ({DropReason.SHUTDOWN: 2}, 1)
+    assert ledger.statistics().is_balanced
