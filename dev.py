@@ -5,8 +5,8 @@ python3 dev.py demo              the demo
 python3 dev.py test [...]        the tests; arguments are pytest's
 python3 dev.py proofs [--nightly]
                                  measures what the exporter promises, with real processes, and prints the table:
-                                 line of the contract, what, target, measured, verdict; also as build/proofs.json;
-                                 --nightly: with the long runs (about half an hour)
+                                 line of the contract, what, target, measured, verdict; also as build/proofs.json
+                                 (8 minutes on two cores); --nightly: with the long runs (half an hour more)
 python3 dev.py bench [--quick | --full]
                                  measures what a span costs, beside OTLP/HTTP and boto3, in three minutes, and prints
                                  the table: figure, target, measured, verdict; raw numbers in build/bench.json;
