@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
+from otel_rum_exporter.encoding import encode
 from otel_rum_exporter.spool.queue import DeadLetter, Row
+from otel_rum_exporter.stored import keyed_of
 
 
 def export_letters(letters: Iterable[tuple[str, DeadLetter]]) -> None:
@@ -30,17 +32,25 @@ def export_letters(letters: Iterable[tuple[str, DeadLetter]]) -> None:
 
 
 def export_rows(rows: Iterable[tuple[str, Row]]) -> None:
-    """Print rows. Pages and batches are made of them later, so that these are not yet what will be sent."""
-    _write(
-        {
-            "id": number,
-            "session": row.session,
-            "admittedMs": row.admitted_ms,
-            "key": _shown(row.key),
-            "event": _shown(row.event),
-        }
-        for number, row in rows
-    )
+    """Print what waits. Pages and batches are made of it later, so that these are not yet the events that will be sent."""
+    _write({"id": number, "admittedMs": row.admitted_ms, **_waiting(row)} for number, row in rows)
+
+
+def _waiting(row: Row) -> dict[str, Any]:
+    """Return whose a row is and its event; where another version wrote that in another way, its bytes."""
+    keyed = keyed_of(row)
+    if keyed is None:
+        return {"session": row.session, "key": _shown(row.key), "event": _shown(row.event)}
+    draft = keyed.draft
+    event = {"id": draft.id, "timestamp": draft.time_ns // 1_000_000 / 1000, "type": draft.type}
+    # some have details that the rest of their session completes: of these what is known
+    details = draft.details if isinstance(draft.details, str) else encode(draft.details)
+    return {
+        "appMonitor": keyed.key.monitor.id,
+        "session": row.session,
+        "user": keyed.user_id,  # null where the item names none: then it is the session's
+        "event": {**event, "details": _shown(details.encode()), "attributes": dict(draft.attributes)},
+    }
 
 
 def _shown(value: bytes) -> Any:

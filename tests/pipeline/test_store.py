@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from rum_items import MONITOR_ID, key, keyed, session, span, spans
+from opentelemetry.trace import SpanKind
+from rum_items import MONITOR_ID, START_NS, key, keyed, session, span, spans
 from rum_processes import run
 from rum_service import event
 from rum_threads import join_own_threads
@@ -183,6 +184,26 @@ def test_dead_letters(exporters, rum, spool_dir):
         pipeline._changed.notify_all()
     until_delivered(each, 2)
     assert sorted(event["details"]["name"] for event in rum.events()) == ["bad", "good"]
+
+
+def test_what_waits_can_be_read(exporters, rum, spool_dir):
+    """By people: whose it is, when it was, and all that it says."""
+    rum.set_faults(status=503)
+    each = exporters(spool_dir=spool_dir, attributes="plan")
+    each.spans.export(
+        [
+            span("search", session_id=session(1), user_id=session(7), plan="gold"),
+            span("GET /", kind=SpanKind.SERVER, session_id=session(2), **{"url.full": "https://shop.example/"}),
+        ]
+    )
+    first, *others = json_lines("export", "--queued", "--dir", spool_dir)
+    assert (first["appMonitor"], first["session"], first["user"]) == (MONITOR_ID, session(1), session(7))
+    assert first["event"].pop("details")["name"] == "search"
+    assert first["event"].pop("id")
+    assert first["event"].pop("timestamp") == pytest.approx(START_NS / 1e9, abs=60)
+    assert first["event"] == {"type": "otel.span", "attributes": {"plan": "gold"}}
+    assert {line["session"] for line in others} == {session(2)}
+    assert all(isinstance(line["event"]["details"], dict) for line in others)
 
 
 def json_lines(*arguments):
