@@ -34,6 +34,7 @@ _CHECKPOINT_PAGES = 1000
 _WAL_BYTES = 8 * 1024 * 1024  # to which a write-ahead log is cut that a long transaction made longer
 _CHECKED_BYTES = 64 * 1024 * 1024  # up to which checking a whole file takes no time that a start would notice
 _SCARCE_BYTES = 16 * 1024 * 1024  # of free disk, where the log must not grow any more
+_SMALLEST_PAGE = 512  # bytes, https://www.sqlite.org/fileformat.html
 _FOREVER = -1.0  # as locks take it
 _PARAMETERS = 500  # of one statement; SQLite's limit was 999 for long
 
@@ -110,6 +111,12 @@ def suspicion_of(path: Path) -> Path:
     return path.with_name(path.name + ".suspect")
 
 
+def is_emptied(path: Path) -> bool:
+    """Tell whether a database has no page but a log. SQLite must not see it so: it would remove the log."""
+    _, log, _ = files_of(path)
+    return path.stat().st_size < _SMALLEST_PAGE and log.exists() and log.stat().st_size > 0
+
+
 def remove_files(path: Path) -> None:
     """Remove a database that nobody has open, and what belongs to it."""
     for file in (*reversed(files_of(path)), suspicion_of(path)):
@@ -174,6 +181,8 @@ class Database:
         self._version: int | None = None  # of the data that the numbers are of; None where nobody knows
         with self._translated():
             self._identity, size = _identity(path), path.stat().st_size
+            if is_emptied(path):
+                raise SpoolCorruptError(f"{path}: it is empty, beside a log of what was committed")
             self._connection = connection = self._connect(path)
             try:
                 self._set_up(connection)

@@ -22,14 +22,17 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otel_rum_exporter.spool.database import create_tables, files_of, seal, suspicion_of
+from otel_rum_exporter.spool.database import create_tables, files_of, is_emptied, seal, suspicion_of
 from otel_rum_exporter.spool.forks import inside_sqlite
 
 _AT_ONCE = 256  # rows between looks at the clock
 _COPIED_BYTES = 64 * 1024 * 1024  # of a file that is copied although somebody waits
 _HIGHEST_ID = 2**63 - 1
 _LINEAR = 1024  # ids that are tried one by one behind damage; a page holds some dozens
-_SIZE_AT = slice(28, 32)  # https://www.sqlite.org/fileformat.html: the header's number of pages
+# https://www.sqlite.org/fileformat.html: the number of pages in a database's header, the size of one in a log's
+_SIZE_AT = slice(28, 32)
+_PAGE_SIZE_AT = slice(8, 12)
+_LARGEST_PAGE = 65536
 
 
 class Salvaged(NamedTuple):
@@ -57,6 +60,8 @@ def salvage(path: Path, deadline: float | None, now_s: float) -> Salvaged | None
     """
     target = _target_of(path)
     _remove(target)
+    if is_emptied(path):
+        _fill(path)
     try:
         with inside_sqlite:
             events, letters = _copy(path, target, deadline)
@@ -83,6 +88,14 @@ def finish(path: Path) -> None:
     target.rename(path)
     suspicion_of(path).unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def _fill(path: Path) -> None:
+    """Give an empty database one page, of zeros: now SQLite reads its log, where the first page is as it should be."""
+    _, log, _ = files_of(path)
+    with log.open("rb") as file:
+        page_size = int.from_bytes(file.read(_PAGE_SIZE_AT.stop)[_PAGE_SIZE_AT], "big")
+    os.truncate(path, min(page_size, _LARGEST_PAGE))
 
 
 def _target_of(path: Path) -> Path:

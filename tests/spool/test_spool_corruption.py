@@ -240,6 +240,28 @@ def test_rows_in_the_log_are_saved(tmp_path):
     spool.close()
 
 
+@pytest.mark.parametrize("size", [0, 1, 100])
+@pytest.mark.parametrize("left", [0, 1, 40], ids=["all", "but for one row", "the last rows"])
+def test_an_emptied_file_leaves_what_its_log_holds(directory, tmp_path, left, size):
+    """SQLite would remove the log beside an empty file. Who looks at it beside its owner does not let it do so, either."""
+    spool = directory.open_own()
+    committed = spool.append(rows(*range(left)))
+    with spool._database.reading() as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    logged = spool.append([row(b"%d." % number + bytes(900)) for number in range(200)])
+    copies = tmp_path / "copies"  # as a crash leaves it
+    shutil.copytree(directory.path, copies)
+    spool.clear()
+    spool.close()
+    again = SpoolDirectory(copies, SpoolOptions(reserve_bytes=0))
+    os.truncate(copies / spool.path.name, size)
+    with pytest.raises(SpoolCorruptError, match="empty, beside a log"):
+        again.open_beside(copies / spool.path.name)
+    found = set(read_once(again))
+    assert (found >= set(logged[1:-1]), found <= {*committed, *logged}) == (True, True)
+    assert again.quarantined == 1
+
+
 def test_a_start_does_not_wait_for_much_damage(sample, tmp_path, monkeypatch):
     """What is not saved within a second is left for adoption, which takes its time."""
     monkeypatch.setattr("otel_rum_exporter.spool.files._START_S", -1.0)
