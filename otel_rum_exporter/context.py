@@ -1,10 +1,10 @@
-"""What is remembered of one session: its pages, its browser, its users, what was reported, what its items tell others."""
+"""What is remembered of one session: its pages, its browser, its users, its notes."""
 
 from __future__ import annotations
 
 import sys
 from bisect import bisect_right
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,22 +13,18 @@ from msgspec import Struct, field
 from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Draft, Once
 from otel_rum_exporter.events import NO_CLIENT, Client
 from otel_rum_exporter.identity import NOBODY
+from otel_rum_exporter.notes import NO_NOTES, Notes
 from otel_rum_exporter.timeline import Place, Timeline, Visit
 
-_MAX_NOTES = 256  # of a session: what it reported and what others need of it
-_MAX_CALLS = 16  # starts and ends of the calls of one URL
 _MAX_USERS = 16
-_NAME_BITS = 2**59 - 1
-_FACT = 2**59  # marks the notes that can be spared: what other items need, for some seconds
-_SEEN, _SENT = "seen", "sent"
 # nanoseconds: what servers say of a session comes after what its user's items say
 _SERVER_RANK, _NO_RANK = 2**64, 2**65
-# what a session takes, as measured with 100,000 of them: the session itself, a note, a member of a note, a visit, a user
-_SESSION_BYTES, _NOTE_BYTES, _MEMBER_BYTES, _VISIT_BYTES, _USER_BYTES = 690, 90, 40, 220, 170
+# what a session takes, as measured with 100,000 of them: the session itself, an attribute, a visit, a user
+_SESSION_BYTES, _ATTRIBUTE_BYTES, _VISIT_BYTES, _USER_BYTES = 600, 170, 200, 270
 _LOOK_AHEAD_NS = 30_000_000_000  # how long before its record a hard load may have begun
 
 
-class Stay(NamedTuple):
+class Stay(Struct, frozen=True, order=True, gc=False):
     """The user as whom a session's items were seen, from the first to the last moment that is known."""
 
     first_ns: int
@@ -51,18 +47,17 @@ class Session(Struct, gc=False):
     users: tuple[Stay, ...] = ()
     client: Client = NO_CLIENT  # the user's browser, by its own items
     caller: Client = NO_CLIENT  # the same as servers see it
-    notes: dict[int, Any] | None = None
-    """What items said that others need, what was reported and how many were sent, by the hashes of their names, which
-    take a third of the memory."""
+    user: str | None = None  # as the last item named one that did, and the id of that name
+    user_id: str | None = None
+    notes: Notes = NO_NOTES
     size: int = _SESSION_BYTES
     """What the session takes. Units: bytes, estimated."""
 
     def view(self) -> SessionView:
         """Return what a batch needs to know of the session."""
-        notes = {} if self.notes is None else self.notes
         places = self.timeline.places
         return SessionView(
-            places, self.domain, self.client, self.caller, self.begun_ns, self.begun_with, notes, self.users
+            places, self.domain, self.client, self.caller, self.begun_ns, self.begun_with, self.notes, self.users
         )
 
     # what items say
@@ -72,7 +67,7 @@ class Session(Struct, gc=False):
         if is_client and (self.begun_ns is None or draft.time_ns <= self.begun_ns):
             is_tie = draft.time_ns == self.begun_ns
             begun_with = min(self.begun_with, draft.attributes, key=_text) if is_tie else draft.attributes
-            self.size += _NOTE_BYTES * (len(begun_with) - len(self.begun_with))
+            self.size += _ATTRIBUTE_BYTES * (len(begun_with) - len(self.begun_with))
             self.begun_with = begun_with or NOTHING
             self.begun_ns = draft.time_ns
         if draft.domain:
@@ -96,23 +91,20 @@ class Session(Struct, gc=False):
         elif last_ns > latest.last_ns:
             self.users = (*self.users[:-1], Stay(latest.first_ns, last_ns, user_id))
 
-    def learn_fact(self, name: Hashable, fact: Any) -> None:
-        """Take note of what other items need: of the calls of a URL the latest."""
-        if isinstance(name, tuple) and name[0] == "call":
-            fact = (*(self._noted(_fact_name(name)) or ()), *fact)[-_MAX_CALLS:]
-        self._note(_fact_name(name), fact)
+    def learn_fact(self, key: Hashable, fact: Any) -> None:
+        """Take note of what other items need."""
+        self._note(self.notes.with_fact(key, fact))
 
     def is_news(self, draft: Draft) -> bool:
         """Tell whether this was not reported before. A metric that grows is news each time that it was reported later."""
         once = draft.once
         if once is None:
             return True
-        name = _name((_SEEN, once.key))
         at_ns = once.reported_ns if once.latest else draft.time_ns
-        before = self._noted(name)
+        before = self.notes.seen_ns(once.key)
         if before is not None and (at_ns < before if once.latest else is_near(once, at_ns - before)):
             return False
-        self._note(name, at_ns)
+        self._note(self.notes.with_seen(once.key, at_ns))
         return True
 
     def is_earlier(self, draft: Draft) -> bool:
@@ -120,40 +112,23 @@ class Session(Struct, gc=False):
         once = draft.once
         if once is None or once.latest:
             return False
-        name = _name((_SEEN, once.key))
-        if draft.time_ns >= self._noted(name):
+        before = self.notes.seen_ns(once.key)
+        if before is None or draft.time_ns >= before:
             return False
-        self._note(name, draft.time_ns)
+        self._note(self.notes.with_seen(once.key, draft.time_ns))
         return True
 
     def count_sent(self, kind: Hashable) -> None:
         """Take note of an event of which there may be only so many."""
-        name = _name((_SENT, kind))
-        self._note(name, (self._noted(name) or 0) + 1)
+        self._note(self.notes.with_sent(kind))
 
-    def _noted(self, name: int) -> Any:
-        return self.notes.get(name) if self.notes else None
-
-    def _note(self, name: int, value: Any) -> None:
-        """Remember a value; the oldest fact is forgotten when there are too many, or the oldest of all."""
-        if self.notes is None:
-            self.notes = {}
-        self._forget_note(name)
-        self.notes[name] = value
-        self.size += _bytes_of(value)
-        if len(self.notes) > _MAX_NOTES:
-            self._forget_note(next((each for each in self.notes if each & _FACT), next(iter(self.notes))))
-
-    def _forget_note(self, name: int) -> None:
-        if self.notes and name in self.notes:
-            self.size -= _bytes_of(self.notes.pop(name))
+    def _note(self, notes_and_growth: tuple[Notes, int]) -> None:
+        self.notes, growth = notes_and_growth
+        self.size += growth
 
 
 class SessionView(NamedTuple):
-    """What a batch needs to know of its session, as of one moment; safe to read without a lock.
-
-    `notes` may still grow; reading a single one is safe all the same.
-    """
+    """What a batch needs to know of its session, as of one moment; safe to read without a lock."""
 
     places: Sequence[Place] = ()
     domain: str | None = None
@@ -161,17 +136,16 @@ class SessionView(NamedTuple):
     caller: Client = NO_CLIENT
     begun_ns: int | None = None
     begun_with: CustomAttributes = NOTHING
-    notes: Mapping[int, Any] = NOTHING
+    notes: Notes = NO_NOTES
     users: Sequence[Stay] = ()
 
     def fact(self, key: Hashable) -> Any:
         """Return what items of the session said that others need, None if none did."""
-        return self.notes.get(_fact_name(key))
+        return self.notes.fact(key)
 
     def number_sent(self, kind: Hashable) -> int:
         """Return how many of a kind were sent, of which there may be only so many."""
-        number: int = self.notes.get(_name((_SENT, kind)), 0)
-        return number
+        return self.notes.number_sent(kind)
 
     def user_at(self, time_ns: int) -> str:
         """Return the user of a moment, as of the last item until then that named one."""
@@ -233,24 +207,6 @@ def _around(users: Sequence[Stay], time_ns: int) -> list[Stay]:
     """Return the stays, the one that a moment lies in cut in two: its first moment and its last are known."""
     parts = []
     for each in users:
-        first, last, user_id = each
-        parts += [Stay(first, first, user_id), Stay(last, last, user_id)] if first < time_ns < last else [each]
+        is_cut = each.first_ns < time_ns < each.last_ns
+        parts += [Stay(ns, ns, each.user_id) for ns in (each.first_ns, each.last_ns)] if is_cut else [each]
     return parts
-
-
-def _name(name: Hashable) -> int:
-    """Return a name as notes have it: larger integers take more memory."""
-    return hash(name) & _NAME_BITS
-
-
-def _fact_name(name: Hashable) -> int:
-    return _name(name) | _FACT
-
-
-def _bytes_of(note: Any) -> int:
-    """Return what a note takes, roughly: what has many members takes more."""
-    if isinstance(note, Struct):
-        return _NOTE_BYTES + sum(_bytes_of(getattr(note, name)) for name in note.__struct_fields__)
-    if isinstance(note, Mapping | tuple):
-        return _NOTE_BYTES + _MEMBER_BYTES * len(note)
-    return _NOTE_BYTES

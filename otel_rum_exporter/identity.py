@@ -95,16 +95,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=PROCESS_SESSION.begin_in_child)
 
 
-@lru_cache(maxsize=8192)
 def session_uuid(raw: str, app_monitor_id: str) -> str:
     """Return a session id in the API's form, the same in every process.
 
     UUIDs are kept, 32 hex digits get dashes, any other string is hashed with the app monitor's id.
     """
-    return _uuid(raw) or str(uuid5(UUID(app_monitor_id), "session:" + _hashable(raw)))
+    return _uuid(raw) or _hashed_session(raw, app_monitor_id)
 
 
-@lru_cache(maxsize=8192)
 def user_uuid(raw: str, app_monitor_id: str, secret: str | None) -> str:
     """Return a user id in the API's form, as `session_uuid` does.
 
@@ -123,6 +121,11 @@ def is_sampled(session_id: str, rate: float) -> bool:
     if rate >= 1:
         return True
     return int.from_bytes(hashlib.sha256(session_id.encode()).digest()[:8], "big") / 2**64 < rate
+
+
+@lru_cache(maxsize=8192)  # each item asks
+def _hashed_session(raw: str, app_monitor_id: str) -> str:
+    return str(uuid5(UUID(app_monitor_id), "session:" + _hashable(raw)))
 
 
 def _uuid(raw: str) -> str | None:

@@ -130,7 +130,9 @@ class Sessions:
         if given_session is None:
             return DropReason.NO_SESSION
         user = conversion.user or self._process_session.user_of(given_session)
-        session_id = session_uuid(given_session, monitor.id)
+        # an id in the API's form is its own
+        is_known = monitor.id + given_session in self._sessions
+        session_id = given_session if is_known else session_uuid(given_session, monitor.id)
         rate = self._config.session_sample_rate
         if rate < 1.0 and not is_sampled(session_id, rate):
             return DropReason.SAMPLED_OUT
@@ -140,7 +142,7 @@ class Sessions:
             return DropReason.UNMAPPED
         session = self._touch(context, now)
         before = session.size
-        user_id = user and user_uuid(user, monitor.id, self._config.user_id_secret)
+        user_id = self._user_id(session, user, monitor)
         self._learn(session, conversion, monitor, user_id)
         keyed: list[Keyed] | DropReason = []
         if conversion.events:  # an item may only complete others
@@ -227,6 +229,14 @@ class Sessions:
             session.learn_visit(Visit(time_ns, sys.intern(page_id), is_view=False))
         for name, fact in conversion.facts.items():
             session.learn_fact(name, fact)
+
+    def _user_id(self, session: Session, user: str | None, monitor: AppMonitor) -> str | None:
+        """Return the id of the user that an item names. Most items of a session name the same."""
+        if not user:
+            return None
+        if user != session.user:
+            session.user, session.user_id = user, user_uuid(user, monitor.id, self._config.user_id_secret)
+        return session.user_id
 
     def _carry_user_over(self, session: Session, previous_context: str) -> None:
         """Let a session that follows another begin with its user."""

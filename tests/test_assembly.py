@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.context import SessionView
+from otel_rum_exporter.context import Session, SessionView
 from otel_rum_exporter.convert.conversion import Draft
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, NO_PAGE, AppMonitor, Client, Page, PageViewEvent
@@ -45,7 +45,10 @@ def session(*pages, **members):
 
 
 def notes_of(counted):
-    return {hash(("sent", kind)) & 2**59 - 1: number for kind, number in counted.items()}
+    session = Session(0.0)
+    for kind in counted.elements():
+        session.count_sent(kind)
+    return session.notes
 
 
 NOTHING_KNOWN = SessionView()

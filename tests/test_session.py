@@ -294,10 +294,10 @@ def test_what_has_many_members_weighs_more():
         known = sessions(session_start="off")
         admitted(known, msgspec.structs.replace(conversion(draft()), facts=facts))
         sizes.append(known._size)
-    assert sizes == [690, 690 + 90 + 40, 690 + 90 + 40 * 40]
+    assert sizes == [600, 600 + 65 + 140, 600 + 65 + 140 * 40]
     for i in range(1000):
         admitted(known, msgspec.structs.replace(conversion(draft()), facts={i: {"a": 1}}))
-    assert known._size == 690 + 256 * (90 + 40)
+    assert known._size == 600 + 256 * (65 + 140)
 
 
 def test_the_end_of_a_session():
@@ -325,6 +325,15 @@ def test_what_waits_for_its_batch_after_the_end_of_a_session():
         assert CONTEXT in known._sessions
         admitted(known, conversion(session="another"), now=forgotten_at)
         assert CONTEXT not in known._sessions
+
+
+def test_a_session_by_any_form_of_its_id():
+    """Whichever form comes first, items with the others join it."""
+    forms = [SESSION, SESSION.replace("-", ""), "{" + SESSION + "}"]
+    for order in itertools.permutations(forms):
+        known = sessions()
+        assert admitted(known, *(conversion(session=form) for form in order)) == [[START, "t"], ["t"], ["t"]]
+        assert list(known._sessions) == [CONTEXT]
 
 
 def test_sessions_of_one_id_in_two_app_monitors():
@@ -438,7 +447,7 @@ def test_sessions_are_bounded_by_size():
     known = sessions(context_bytes=10_000, session_start="off")
     for i in range(50):
         admitted(known, conversion(page(i, f"/{i}"), session=f"s{i}"), now=float(i))
-    assert len(known) == 10_000 // (690 + 220)
+    assert len(known) == 10_000 // (600 + 200)
     assert known.forgotten == 50 - len(known)
     for i in range(60):
         admitted(known, conversion(page(100 + i, f"/{i}"), session="long"), now=100.0)
