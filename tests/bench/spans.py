@@ -74,12 +74,14 @@ def browser_spans(sessions: int) -> Iterator[ReadableSpan]:
     resource = Resource({"service.name": "shop", "telemetry.sdk.language": "webjs", "browser.platform": "Linux"})
     provider = TracerProvider(resource=resource, id_generator=_SeededIds(random), shutdown_on_exit=False)
     provider.add_span_processor(ended)
-    tracer = provider.get_tracer("shop.web", "1.0.0")
+    loads = provider.get_tracer("@opentelemetry/instrumentation-document-load", "1.0.0")
+    others = provider.get_tracer("@opentelemetry/instrumentation-fetch", "1.0.0")
     for number in range(sessions):
         whose = {"session.id": str(UUID(int=random.getrandbits(128), version=4)), "user.id": f"user-{number}"}
         start_ns = _FIRST_START_NS + number * 1_000_000_000
         for place, (name, kind, attributes, marks) in enumerate(_VISIT):
             at_ns = start_ns + 500_000_000 * place
+            tracer = loads if name == "documentLoad" else others
             span = tracer.start_span(name, Context(), kind, {**attributes, **whose}, start_time=at_ns)
             for mark, after_ms in marks.items():
                 span.add_event(mark, timestamp=at_ns + after_ms * 1_000_000)
