@@ -1,1 +1,1 @@
-"""One attempt: a batch goes to PutRumEvents by boto3, and every answer or exception becomes a verdict, once."""
+"""One attempt: a batch goes to PutRumEvents as boto3 would send it, and every answer or exception becomes a verdict, once."""
