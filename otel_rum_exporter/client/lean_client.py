@@ -15,14 +15,15 @@ from urllib.parse import quote
 
 from botocore import UNSIGNED, exceptions, parsers
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
+from msgspec import MsgspecError
 
 from otel_rum_exporter.client.answers import OPERATION
 from otel_rum_exporter.client.signing import Signing
 
 _ANY_ID = "00000000-0000-0000-0000-000000000000"
 _REHEARSED = {"Id": _ANY_ID, "BatchId": _ANY_ID, "AppMonitorDetails": {}, "UserDetails": {}, "RumEvents": []}
-# by boto3 in answers about credentials
-_UNFORESEEN = (parsers.ResponseParserError, AttributeError, LookupError, TypeError, ValueError)
+# raised by boto3 for answers about credentials; msgspec's errors are ValueErrors from 0.20 on only
+_UNFORESEEN = (parsers.ResponseParserError, MsgspecError, AttributeError, LookupError, TypeError, ValueError)
 _OF_THIS_INVOCATION = "X-Amzn-Trace-Id"  # a header in AWS Lambda; the next invocation has another
 
 
