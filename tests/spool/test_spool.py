@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 import time
+from contextlib import closing
 
 import pytest
 from spool_tools import SESSION, everything, row, rows
@@ -462,7 +463,8 @@ def test_what_took_the_name_is_left_alone(directory):
     other.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (c); INSERT INTO t VALUES (42);")
     directory.restore(spool)
     assert path.with_name(path.name + "-wal").stat().st_size
-    assert sqlite3.connect(path).execute("SELECT c FROM t").fetchall() == [(42,)]
+    with closing(sqlite3.connect(path)) as again:
+        assert again.execute("SELECT c FROM t").fetchall() == [(42,)]
     assert ids(spool) == numbers
     other.close()
     spool.clear()
