@@ -378,7 +378,9 @@ def test_a_flush_does_not_wait_for_what_comes_later(exporters, rum):
     stop = threading.Event()
 
     def go_on():
-        while not stop.wait(0.001):  # without a pause the queue would overflow, and what is flushed would be dropped first
+        while not stop.wait(
+            0.001
+        ):  # without a pause the queue would overflow, and what is flushed would be dropped first
             each.spans.export(spans(1, session_id=session(2)))
 
     other = threading.Thread(target=go_on)
