@@ -1,0 +1,44 @@
+"""Bounded gunzip: a bomb ends at the limit, not in memory."""
+
+from __future__ import annotations
+
+import zlib
+
+from otel_rum_exporter.gateway.refusals import Malformed, TooLarge
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class Inflating:
+    """Inflates one gzip body as it arrives.
+
+    Units:  max_bytes counts bytes after gzip.
+    Errors: TooLarge as soon as there is more than that; Malformed for what is not gzip, or ends early.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._inflated = bytearray()
+        self._member = zlib.decompressobj(_GZIP)
+        self._has_begun = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Inflate the next part of the body."""
+        while chunk:
+            if self._member.eof:  # gzip files may be joined
+                self._member = zlib.decompressobj(_GZIP)
+            self._has_begun = True
+            try:
+                # one byte more than allowed tells too much from just enough
+                self._inflated += self._member.decompress(chunk, self._max_bytes + 1 - len(self._inflated))
+            except zlib.error:
+                raise Malformed("the body is not gzip, as Content-Encoding says it is") from None
+            if len(self._inflated) > self._max_bytes:
+                raise TooLarge(f"the body has more than {self._max_bytes} bytes after gzip")
+            chunk = self._member.unconsumed_tail or self._member.unused_data
+
+    def finish(self) -> bytes:
+        """Return the whole body. Errors: Malformed if the last gzip member is not complete."""
+        if self._has_begun and not self._member.eof:
+            raise Malformed("the gzip body ends early")
+        return bytes(self._inflated)
