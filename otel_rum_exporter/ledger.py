@@ -177,6 +177,11 @@ class Ledger:
         return left
 
     @property
+    def overflowed(self) -> int:
+        """How many events gave way for want of room so far."""
+        return self._counters.events_dropped[DropReason.QUEUE_FULL]
+
+    @property
     def is_full(self) -> bool:
         """Whether the memory's bound is reached."""
         return self.dispatch.fullness >= 1

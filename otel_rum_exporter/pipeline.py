@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 from opentelemetry.metrics import MeterProvider
 
@@ -54,6 +55,21 @@ def _begin_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_in_child)
+
+
+class Admission(Struct, frozen=True):
+    """What became of items that the pipeline was given.
+
+    Attributes:
+        is_taken: False when nothing can be admitted any more.
+        is_kept: Whether the events wait where they should: each is on disk, if there is a spool, and none gave way
+            for want of room.
+        dropped: How many items became no event, by reason.
+    """
+
+    is_taken: bool
+    is_kept: bool
+    dropped: Mapping[DropReason, int]
 
 
 class Pipeline:
@@ -117,13 +133,21 @@ class Pipeline:
 
     def export_spans(self, spans: Sequence[SpanItem], *, is_shut: bool = False) -> bool:
         """Admit spans. Returns False when nothing can be admitted any more, here or by the exporter that `is_shut`."""
+        return self.admit_spans(spans, is_shut=is_shut).is_taken
+
+    def export_logs(self, logs: Sequence[LogItem], *, is_shut: bool = False) -> bool:
+        """Admit log records, as `export_spans` does spans."""
+        return self.admit_logs(logs, is_shut=is_shut).is_taken
+
+    def admit_spans(self, spans: Sequence[SpanItem], *, is_shut: bool = False) -> Admission:
+        """Admit spans, and tell what became of them."""
         looks = self._config.session == "process" or not self._ledger.sessions.serves_others
         if looks and any(map(_serves_others, spans)):
             self._serve_others(spans)
         return self._export(SPANS, spans, self._span, is_shut=is_shut)
 
-    def export_logs(self, logs: Sequence[LogItem], *, is_shut: bool = False) -> bool:
-        """Admit log records, as `export_spans` does spans."""
+    def admit_logs(self, logs: Sequence[LogItem], *, is_shut: bool = False) -> Admission:
+        """Admit log records, and tell what became of them."""
         ids = LogEventIds()
         return self._export(LOGS, logs, lambda log: self._log_record(log, ids), is_shut=is_shut)
 
@@ -202,18 +226,17 @@ class Pipeline:
         convert: Callable[..., Converted],
         *,
         is_shut: bool,
-    ) -> bool:
+    ) -> Admission:
         if self._metrics is None:
-            return self._admit(items, convert, is_shut=is_shut)[0]
+            return self._admit(items, convert, is_shut=is_shut)
         with self._metrics.exporting(signal, len(items)) as export:
-            is_taken, export.dropped = self._admit(items, convert, is_shut=is_shut)
-            export.is_refused = not is_taken
-        return is_taken
+            admission = self._admit(items, convert, is_shut=is_shut)
+            export.dropped, export.is_refused = admission.dropped, not admission.is_taken
+        return admission
 
     def _admit(
         self, items: Sequence[SpanItem] | Sequence[LogItem], convert: Callable[..., Converted], *, is_shut: bool
-    ) -> tuple[bool, Mapping[DropReason, int]]:
-        """Return whether items were taken, and how many of them were dropped, by reason."""
+    ) -> Admission:
         self._begin_after_unnoticed_fork()
         is_taken = self._is_configured and not self._closing and not is_shut
         converted = [self._converted(item, convert) for item in items] if is_taken else []
@@ -221,24 +244,28 @@ class Pipeline:
             if not is_taken or self._closing:  # perhaps meanwhile
                 reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
                 self._ledger.refuse(len(items), reason)
-                return False, {reason: len(items)}
+                return Admission(is_taken=False, is_kept=False, dropped={reason: len(items)})
             events, reasons = self._ledger.join(converted, self._clock())
+            overflowed = self._ledger.overflowed
             if self._store is None:
                 self._queue_locked(events, [None] * len(events))
+            is_kept = self._ledger.overflowed == overflowed
         if self._store is not None:
-            self._commit(self._store, events)
+            is_kept = self._commit(self._store, events)
         with self._changed:
             self._workers.ensure_thread_locked()
         self._workers.tell()
         self._workers.deliver_inline()
         self._log.explain(reasons)
-        return True, reasons
+        return Admission(is_taken=True, is_kept=is_kept, dropped=reasons)
 
-    def _commit(self, store: Store, events: Sequence[Keyed]) -> None:
+    def _commit(self, store: Store, events: Sequence[Keyed]) -> bool:
+        """Keep events on disk, and let them wait. Returns whether all of them are on disk."""
         stored = store.keep(events)
         with self._changed:
             left = self._queue_locked(events, stored)
         store.leave(left)
+        return None not in stored
 
     def _queue_locked(self, events: Sequence[Keyed], stored: Sequence[Stored | None]) -> list[Stored]:
         """Let events wait for their batch; where the overflow policy is to block, as many at a time as there is room for."""
