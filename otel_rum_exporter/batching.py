@@ -30,6 +30,7 @@ SETTLE_S = 2.0
 """How long events wait for other items of their session that say on which page and whose they were."""
 
 _FEW = 64  # void entries that are not worth looking for
+_VOID = -1  # no entry's ticket
 
 
 class Stored(NamedTuple):
@@ -59,7 +60,7 @@ class _Buffer(Struct, gc=False, eq=False):
     key: BatchKey
     events: list[Queued] = field(default_factory=list)  # a deque takes 600 bytes, and most sessions have a few events
     size: int = 0
-    ticket: int = -1  # which entry of the schedule is this buffer's; older entries are void
+    ticket: int = _VOID  # which entry of the schedule is this buffer's; older entries are void
 
 
 class Batches:
@@ -176,7 +177,9 @@ class Batches:
 
     def release(self, session_id: str) -> None:
         """Let the next batch of a session go."""
-        self._resume(self._busy.pop(session_id, ()))
+        keys = self._busy.pop(session_id, ())
+        if keys:
+            self._resume(keys)
 
     def _resume(self, keys: Iterable[BatchKey]) -> None:
         for key in keys:
@@ -246,8 +249,14 @@ class Batches:
     def _take(self, key: BatchKey, now: float) -> list[Queued]:
         self._busy[key.session_id] = ()
         buffer = self._buffers[key]
-        taken = buffer.events[: self._number_to_take(buffer.events, now)]
-        del buffer.events[: len(taken)]
+        number = self._number_to_take(buffer.events, now)
+        if number == len(buffer.events):  # most batches: with many sessions each event leaves alone
+            del self._buffers[key]
+            buffer.ticket = _VOID
+            self._count_out(buffer.events)
+            return buffer.events
+        taken = buffer.events[:number]
+        del buffer.events[:number]
         buffer.size -= self._count_out(taken)
         self._reschedule(key, buffer)
         return taken

@@ -8,13 +8,13 @@ from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Draft, Once
 from otel_rum_exporter.events import NO_CLIENT, Client
 from otel_rum_exporter.identity import NOBODY
 from otel_rum_exporter.notes import NO_NOTES, Notes
-from otel_rum_exporter.timeline import Place, Timeline, Visit
+from otel_rum_exporter.timeline import NO_PAGES, Place, Timeline, Visit
 
 _MAX_USERS = 16
 # nanoseconds: what servers say of a session comes after what its user's items say
@@ -36,7 +36,7 @@ class Session(Struct, gc=False):
     """What is remembered of a session. There are many: what most of them do not need is made when it is needed."""
 
     seen_at: float
-    timeline: Timeline = field(default_factory=Timeline)
+    timeline: Timeline = NO_PAGES
     started: bool = False
     is_client: bool = False
     events: int = 0
@@ -78,7 +78,7 @@ class Session(Struct, gc=False):
     def learn_visit(self, visit: Visit) -> None:
         """Take note of a page that the user came to, or was seen on."""
         number = len(self.timeline.visits)
-        self.timeline.add(visit)
+        self.timeline = self.timeline.with_visit(visit)
         self.size += _VISIT_BYTES * (len(self.timeline.visits) - number)
 
     def learn_user(self, user_id: str, first_ns: int, last_ns: int) -> None:

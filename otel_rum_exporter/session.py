@@ -91,7 +91,8 @@ class Sessions:
         view = self.view(context)
         place = view.place_at(time_ns)
         if place is not None:
-            self._sessions[context].timeline.tell(place.visit.time_ns)
+            session = self._sessions[context]
+            session.timeline = session.timeline.told(place.visit.time_ns)
         return view
 
     def count_sent(self, context: str, kinds: Iterable[Hashable]) -> None:
@@ -176,8 +177,9 @@ class Sessions:
         if session is None:
             session = self._sessions[context] = Session(now)
             self._size += session.size
-        session.seen_at = now
-        self._sessions.move_to_end(context)
+        else:
+            session.seen_at = now
+            self._sessions.move_to_end(context)
         return session
 
     def _forget(self, now: float) -> None:

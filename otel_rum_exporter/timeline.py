@@ -40,8 +40,10 @@ class Place(NamedTuple):
     parent: Visit | None
 
 
-class Timeline(Struct, gc=False):
+class Timeline(Struct, frozen=True, gc=False):
     """The pages of a session in the order of their time, however they arrive.
+
+    A change makes a new timeline, so that any thread may read an old one, and sessions without pages share one.
 
     What was told stays: pages from which events were sent keep their numbers, and a page that turns out to lie before
     them gets none.
@@ -59,38 +61,43 @@ class Timeline(Struct, gc=False):
         """The pages so far, as of this moment."""
         return _places(self.visits, self.forgotten)
 
-    def add(self, visit: Visit) -> None:
-        """Take note of a visit."""
+    def with_visit(self, visit: Visit) -> Timeline:
+        """Return the pages with a visit."""
         visits = [*self.visits]
         index = bisect_left(visits, visit.order, key=_order)
         is_known = index < len(visits) and visits[index].order == visit.order
         if is_known or (not index and len(visits) == _MAX_VISITS):
-            return
+            return self
         if index < len(visits) and visits[index].is_told:
             visit = replace(visit, is_told=True, number=_number_before(visits, index, visit.page_id))
         visits.insert(index, visit)
         for each in (index + 1, index, index - 1):
             if _is_passing(visits, each):
                 del visits[each]
-        if len(visits) > _MAX_VISITS:
-            self._forget(visits)
-        self.visits = tuple(visits)
+        forgotten = self._forget_oldest(visits) if len(visits) > _MAX_VISITS else self.forgotten
+        return Timeline(tuple(visits), forgotten)
 
-    def tell(self, time_ns: int) -> None:
-        """Keep the numbers of the pages up to the one that began at a moment: an event on it is about to be sent."""
+    def told(self, time_ns: int) -> Timeline:
+        """Return the pages, of which those up to the one that began at a moment keep their numbers: an event on it is about to be sent."""
         told = list(takewhile(lambda visit: visit.time_ns <= time_ns, self.visits))
         if told and not told[-1].is_told:
             numbers = _numbers(self.visits, self.forgotten)
             told = [replace(visit, is_told=True, number=next(numbers)) for visit in told]
-            self.visits = (*told, *self.visits[len(told) :])
+            return Timeline((*told, *self.visits[len(told) :]), self.forgotten)
+        return self
 
-    def _forget(self, visits: list[Visit]) -> None:
+    def _forget_oldest(self, visits: list[Visit]) -> int:
+        """Take the oldest visit out. Returns how many pages are forgotten then."""
         oldest = visits.pop(0)
         number = oldest.number if oldest.is_told else self.forgotten
         if oldest.is_view and number is not None:
             same = takewhile(lambda visit: visit.page_id == oldest.page_id, visits)
             # the pages that are left keep their numbers
-            self.forgotten = max(self.forgotten, number + (not any(visit.is_view for visit in same)))
+            return max(self.forgotten, number + (not any(visit.is_view for visit in same)))
+        return self.forgotten
+
+
+NO_PAGES = Timeline()
 
 
 def _order(visit: Visit) -> tuple[int, str, bool, str]:
@@ -103,10 +110,14 @@ def _number_before(visits: Sequence[Visit], index: int, page_id: str) -> int | N
 
 
 def _is_passing(visits: list[Visit], index: int) -> bool:
-    """Tell whether a sight of the user says nothing new: it is between two others on the same page."""
-    if not 0 < index < len(visits) - 1 or visits[index].is_view:
+    """Tell whether a sight of the user says nothing new: it is between two others on the same page, or of a view's moment."""
+    if not 0 <= index < len(visits) - 1 or visits[index].is_view:
         return False
-    return visits[index - 1].page_id == visits[index].page_id == visits[index + 1].page_id
+    sight, after = visits[index], visits[index + 1]
+    if sight.page_id != after.page_id:
+        return False
+    is_of_view = after.is_view and after.time_ns == sight.time_ns and after.is_told is sight.is_told
+    return is_of_view or (index > 0 and visits[index - 1].page_id == sight.page_id)
 
 
 def _numbers(visits: Sequence[Visit], forgotten: int) -> Iterator[int | None]:

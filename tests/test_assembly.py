@@ -40,7 +40,7 @@ def view_of(time_ms, page_id, **members):
 def session(*pages, **members):
     timeline = Timeline()
     for time_ms, page_id in pages:
-        timeline.add(Visit(T + time_ms * MS, page_id))
+        timeline = timeline.with_visit(Visit(T + time_ms * MS, page_id))
     return SessionView(timeline.places, **members)
 
 

@@ -19,7 +19,7 @@ def told(timeline):
 def timeline_of(visits):
     timeline = Timeline()
     for visit in visits:
-        timeline.add(visit)
+        timeline = timeline.with_visit(visit)
     return timeline
 
 
@@ -51,7 +51,7 @@ def test_timeline_forgets_but_goes_on_counting():
     timeline = timeline_of(Visit(i, f"/{i}") for i in range(200))
     assert len(timeline.places) == 64
     assert [place.interaction for place in timeline.places] == list(range(136, 200))
-    timeline.add(Visit(200, "/199"))
+    timeline = timeline.with_visit(Visit(200, "/199"))
     assert timeline.places[-1].interaction == 199
 
 
@@ -82,7 +82,7 @@ def test_a_view_does_not_change():
     """What a batch reads without a lock stays as it was."""
     timeline = timeline_of([Visit(1, "/a")])
     before = timeline.places
-    timeline.add(Visit(2, "/b"))
+    timeline = timeline.with_visit(Visit(2, "/b"))
     assert (len(before), len(timeline.places)) == (1, 2)
 
 
@@ -124,7 +124,7 @@ def test_being_seen_on_a_page_does_not_fill_the_timeline():
     assert len(timeline.visits) == 3
     assert [place.interaction for place in timeline.places] == [0, 1]
     # a page that the user was on in between makes two stays of it
-    timeline.add(Visit(500, "/c"))
+    timeline = timeline.with_visit(Visit(500, "/c"))
     assert pages_at(timeline, 400, 600, 999, 2000) == [("/a", 0), ("/c", 1), ("/a", None), ("/b", 2)]
 
 
@@ -139,8 +139,8 @@ def test_what_is_older_than_the_timeline_is_not_taken():
     """The numbers of the pages that are known stay what they were sent as."""
     timeline = timeline_of(Visit(i * S, f"/{i}") for i in range(100))
     before = told(timeline)
-    timeline.add(Visit(0, "/late"))
-    timeline.add(seen(35 * S, "/late"))
+    timeline = timeline.with_visit(Visit(0, "/late"))
+    timeline = timeline.with_visit(seen(35 * S, "/late"))
     assert told(timeline) == before
 
 
@@ -156,7 +156,7 @@ def test_forgetting_keeps_the_numbers(visits):
     visits = sorted(set(visits), key=lambda visit: visit.order)
     timeline, numbers, number, current, is_numbered = Timeline(), {}, 0, None, False
     for visit in visits:
-        timeline.add(visit)
+        timeline = timeline.with_visit(visit)
         is_numbered = is_numbered and visit.page_id == current
         if visit.is_view and not is_numbered:
             numbers[visit.time_ns, visit.page_id], number, is_numbered = number, number + 1, True
@@ -179,7 +179,7 @@ def test_cost_is_bounded():
     timeline = Timeline()
     random_ = random.Random(1)
     for i in range(10_000):
-        timeline.add(Visit(i * S + random_.randrange(2 * S), f"/{i}", random_.random() < 0.8))
+        timeline = timeline.with_visit(Visit(i * S + random_.randrange(2 * S), f"/{i}", random_.random() < 0.8))
         assert len(timeline.visits) <= 64
         assert len(timeline.places) <= 64
 
@@ -190,10 +190,10 @@ def test_cost_is_bounded():
 def test_a_view_that_comes_late_takes_no_number_from_others():
     """Events were sent from the pages around it: these keep their numbers, it gets none, and the next goes on."""
     timeline = timeline_of([Visit(0, "/a"), Visit(20, "/b")])
-    timeline.tell(20)
-    timeline.add(Visit(10, "/late"))
+    timeline = timeline.told(20)
+    timeline = timeline.with_visit(Visit(10, "/late"))
     assert pages_at(timeline, 5, 15, 25) == [("/a", 0), ("/late", None), ("/b", 1)]
-    timeline.add(Visit(30, "/c"))
+    timeline = timeline.with_visit(Visit(30, "/c"))
     assert told(timeline)[-1] == (Visit(30, "/c"), 2, timeline.visits[2])
     # its own view is known, without a number
     assert SessionView(timeline.places).place_of(10, "/late").interaction is None
@@ -202,9 +202,9 @@ def test_a_view_that_comes_late_takes_no_number_from_others():
 def test_a_view_that_comes_late_of_the_page_that_was_told():
     """It says nothing new."""
     timeline = timeline_of([Visit(0, "/a"), Visit(20, "/b")])
-    timeline.tell(20)
+    timeline = timeline.told(20)
     before = told(timeline)
-    timeline.add(Visit(10, "/a"))
+    timeline = timeline.with_visit(Visit(10, "/a"))
     assert told(timeline) == before
     assert SessionView(timeline.places).place_of(10, "/a") is None
 
@@ -212,16 +212,16 @@ def test_a_view_that_comes_late_of_the_page_that_was_told():
 def test_a_view_after_what_was_told_counts():
     """Only what lies before a page that was told comes too late."""
     timeline = timeline_of([Visit(0, "/a"), Visit(20, "/b")])
-    timeline.tell(0)
-    timeline.add(Visit(10, "/in time"))
+    timeline = timeline.told(0)
+    timeline = timeline.with_visit(Visit(10, "/in time"))
     assert pages_at(timeline, 5, 15, 25) == [("/a", 0), ("/in time", 1), ("/b", 2)]
 
 
 def test_a_page_that_was_told_goes_on_after_a_late_one():
     """The user was on it before and after, as its second record says."""
     timeline = timeline_of([Visit(0, "/a"), Visit(20, "/a"), Visit(30, "/b")])
-    timeline.tell(30)
-    timeline.add(Visit(10, "/late"))
+    timeline = timeline.told(30)
+    timeline = timeline.with_visit(Visit(10, "/late"))
     assert pages_at(timeline, 5, 15, 25, 35) == [("/a", 0), ("/late", None), ("/a", 0), ("/b", 1)]
     assert timeline.places[-1].parent.page_id == "/a"
 
@@ -233,9 +233,9 @@ def test_what_was_told_stays(steps):
     """Whatever comes later, no number goes to two pages, and what was said of a visit is said again."""
     timeline, said = Timeline(), {}
     for visit, is_sent in steps:
-        timeline.add(visit)
+        timeline = timeline.with_visit(visit)
         if is_sent:
-            timeline.tell(visit.time_ns)
+            timeline = timeline.told(visit.time_ns)
             said |= {place.visit.order: place for place in timeline.places if place.visit.time_ns <= visit.time_ns}
     numbered = [place for place in timeline.places if place.interaction is not None]
     pages = {}
@@ -250,7 +250,7 @@ def test_numbers_of_a_long_session_that_is_told():
     """What is forgotten of it does not change what follows."""
     timeline = Timeline()
     for i in range(300):
-        timeline.add(Visit(i, f"/{i}"))
-        timeline.tell(i)
+        timeline = timeline.with_visit(Visit(i, f"/{i}"))
+        timeline = timeline.told(i)
     assert [place.interaction for place in timeline.places] == list(range(236, 300))
     assert timeline.places[1].parent.page_id == "/236"
