@@ -1,88 +1,33 @@
 """The same actions in the same browser, by aws-rum-web and by OpenTelemetry: what CloudWatch RUM gets is the same.
 
-Whatever differs stands in KNOWN_DIFFERENCES with the row of the mapping that says so, and why.
+Whatever differs stands in the table of `aws_rum_web`.
 """
 
 import json
 from collections import Counter
-from urllib.parse import urlsplit
 
 import pytest
+from aws_rum_web import (
+    CLICK,
+    COMPARED,
+    ERROR,
+    HTTP,
+    INPUT,
+    KNOWN_DIFFERENCES,
+    LOAD,
+    PAGE,
+    PAINT,
+    RESOURCE,
+    SAME_MS,
+    XRAY,
+    differences,
+    events_of,
+    outcome,
+    path_of_resource,
+)
 from straight_line import StraightLine, configured
 
 from otel_rum_exporter import otlp
-
-RUM = "com.amazon.rum."
-PAGE, HTTP, ERROR = RUM + "page_view_event", RUM + "http_event", RUM + "js_error_event"
-LOAD, RESOURCE, CLICK = RUM + "performance_navigation_event", RUM + "performance_resource_event", RUM + "dom_event"
-PAINT, XRAY, INPUT = RUM + "largest_contentful_paint_event", RUM + "xray_trace_event", RUM + "first_input_delay_event"
-COMPARED = (PAGE, HTTP, ERROR, LOAD, RESOURCE, CLICK, PAINT, XRAY)
-SAME_MS = 50
-
-KNOWN_DIFFERENCES = {
-    (PAGE, "referrer"): "E-2.3: OpenTelemetry's browser instrumentation does not deliver document.referrer",
-    (PAGE, "referrerDomain"): "E-2.3: nor its host",
-    (PAGE, "timeOnParentPage"): f"two runs of the same actions; within {SAME_MS} ms",
-    (HTTP, "request.url"): "E-9.3: instrumentations resolve the URL that the application passed; 0.0: secrets redacted",
-    (HTTP, "trace_id"): "two runs; both are in X-Ray's form, the ids are random",
-    (HTTP, "segment_id"): "two runs; the ids are random",
-    (HTTP, "error.stack"): "E-9.3: the fetch instrumentation leaves no exception, only status 0",
-    (ERROR, "filename"): "E-8.3: aws-rum-web gives a rejection no position, its stack does; a thrown string has none "
-    "in OpenTelemetry, the ErrorEvent's is not recorded",
-    (ERROR, "lineno"): "E-8.3: as filename",
-    (ERROR, "colno"): "E-8.3: as filename",
-    **{
-        (LOAD, name): "E-4.2: the browser instrumentation does not deliver it"
-        for name in ("redirectStart", "redirectTime", "workerStart", "workerTime", "nextHopProtocol")
-    },
-    **{
-        (LOAD, name): "two runs: the same member, another measurement"
-        for name in (
-            "fetchStart",
-            "domainLookupStart",
-            "connectStart",
-            "requestStart",
-            "timeToFirstByte",
-            "responseStart",
-            "responseTime",
-            "domInteractive",
-            "domContentLoadedEventStart",
-            "domContentLoaded",
-            "domComplete",
-            "domProcessingTime",
-            "loadEventStart",
-            "loadEventTime",
-            "duration",
-            "transferSize",
-        )
-    },
-    **{
-        (RESOURCE, name): "two runs; the clients' own scripts differ"
-        for name in ("startTime", "duration", "transferSize")
-    },
-    (RESOURCE, "targetUrl"): "the clients' own scripts differ in name",
-    **{
-        (PAINT, name): "two runs: the same member, another measurement"
-        for name in (
-            "value",
-            "attribution.timeToFirstByte",
-            "attribution.resourceLoadDelay",
-            "attribution.resourceLoadTime",
-            "attribution.elementRenderDelay",
-        )
-    },
-    **{
-        (PAINT, name): "two runs; both are ids of events of their own run"
-        for name in ("attribution.navigationEntry", "attribution.lcpResourceEntry")
-    },
-    **{
-        (PAINT, name): "E-6: aws-rum-web gives the page of the moment of reporting, OpenTelemetry that of the paint"
-        for name in ("metadata.pageId", "metadata.interaction", "metadata.parentPageId")
-    },
-    **{(XRAY, name): "two runs" for name in ("id", "trace_id", "start_time", "end_time", "subsegments")},
-    **{(kind, "metadata.title"): "M3, title: no source in OpenTelemetry's instrumentation" for kind in COMPARED},
-    **{(kind, "metadata.version"): "M2: legal, and needed without SessionMetadata" for kind in COMPARED},
-}
 
 
 @pytest.fixture(scope="module")
@@ -99,32 +44,7 @@ def requests(captures):
 def pairs(requests):
     """The events of each compared type, aws-rum-web's beside ours, in the order of what the user did."""
     theirs, ours = requests
-    return {kind: list(zip(_of(theirs, kind), _of(ours, kind), strict=True)) for kind in COMPARED}
-
-
-def _of(requests, kind):
-    events = [event for request in requests for event in request["RumEvents"] if event["type"] == kind]
-    members = [{**json.loads(event["details"]), "metadata": json.loads(event["metadata"])} for event in events]
-    # the calls of one moment end in another order in each run, and so do resources
-    return sorted(members, key=ORDER[kind]) if kind in ORDER else members
-
-
-def _call(event):
-    url = urlsplit(event["request"]["url"])
-    return event["request"]["method"], url.path, url.query
-
-
-def _resource(event):
-    path = urlsplit(event["targetUrl"]).path
-    return "/client.js" if path in ("/rum.js", "/otel.js") else path
-
-
-def _segment(event):
-    (subsegment,) = event["subsegments"]
-    return _call(subsegment["http"])
-
-
-ORDER = {HTTP: _call, RESOURCE: _resource, XRAY: _segment}
+    return {kind: list(zip(events_of(theirs, kind), events_of(ours, kind), strict=True)) for kind in COMPARED}
 
 
 @pytest.mark.parametrize("xray_events", [False, True], ids=["", "xray"])
@@ -152,15 +72,8 @@ def test_page_views(pairs):
 def test_http_calls(pairs):
     """The six calls have the same method, path, status and kind of failure."""
     for theirs, ours in pairs[HTTP]:
-        assert _outcome(ours) == _outcome(theirs)
+        assert outcome(ours) == outcome(theirs)
     assert len(pairs[HTTP]) == 6
-
-
-def _outcome(event):
-    error = event.get("error", {})
-    request = event["request"]
-    path = urlsplit(request["url"]).path
-    return request["method"], path, event.get("response"), error.get("type"), error.get("message")
 
 
 def test_errors(pairs):
@@ -175,14 +88,7 @@ def test_errors(pairs):
 
 def test_every_difference_is_known_and_every_known_one_occurs(pairs):
     """Nothing else differs; and a difference that is gone leaves the table."""
-    different = {
-        (kind, name)
-        for kind, both in pairs.items()
-        for theirs, ours in both
-        for name in _flat(theirs).keys() | _flat(ours).keys()
-        if _flat(theirs).get(name) != _flat(ours).get(name)
-    }
-    assert different == KNOWN_DIFFERENCES.keys()
+    assert differences(pairs) == KNOWN_DIFFERENCES.keys()
 
 
 def test_page_load(pairs):
@@ -197,7 +103,7 @@ def test_page_load(pairs):
 def test_resources(pairs):
     """The five resources have the same file, type, initiator and members."""
     for theirs, ours in pairs[RESOURCE]:
-        assert _resource(ours) == _resource(theirs)
+        assert path_of_resource(ours) == path_of_resource(theirs)
         for name in ("fileType", "initiatorType"):
             assert ours[name] == theirs[name]
         assert ours.keys() == theirs.keys()
@@ -239,10 +145,3 @@ def test_segments(pairs):
     for run in (0, 1):
         calls = {(call[run]["trace_id"], call[run]["segment_id"]) for call in pairs[HTTP]}
         assert calls == {(each[run]["trace_id"], each[run]["subsegments"][0]["id"]) for each in pairs[XRAY]}
-
-
-def _flat(event, prefix=""):
-    flat = {}
-    for name, value in event.items():
-        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
-    return flat
