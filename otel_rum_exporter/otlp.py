@@ -105,6 +105,26 @@ class Log(Struct, frozen=True, gc=False):
     instrumentation_scope: Scope | None
 
 
+UNSET_STATUS = Status()
+"""The status of most spans."""
+
+
+def span_kind(number: int) -> SpanKind:
+    """Return what OTLP's number stands for. Errors: INTERNAL for unspecified and unknown kinds."""
+    return _KINDS.get(number, SpanKind.INTERNAL)
+
+
+def status_code(number: int) -> StatusCode:
+    """Return what OTLP's number stands for. Errors: UNSET for unknown codes."""
+    return _STATUSES.get(number, StatusCode.UNSET)
+
+
+def is_remote(flags: int, kind: SpanKind) -> bool:
+    """Tell whether a span's parent is another process's. `flags` and `kind` are the span's."""
+    # senders that do not know the flag: what calls a server is another process
+    return bool(flags & _IS_REMOTE) if flags & _HAS_IS_REMOTE else kind in _CALLED
+
+
 def items(request: bytes | str) -> list[Span | Log]:
     """Read one OTLP/HTTP request body, of spans or of log records.
 
@@ -138,18 +158,17 @@ def _records(
 
 def _span(span: dict[str, Any], resource: Resource, scope: Scope | None) -> Span:
     trace_id, parent_id = _hex(span, "traceId", 32), _hex(span, "parentSpanId", 16)
-    flags, kind = _integer(span, "flags"), _KINDS.get(_integer(span, "kind"), SpanKind.INTERNAL)
-    # senders that do not know the flag: what calls a server is another process
-    is_remote = bool(flags & _IS_REMOTE) if flags & _HAS_IS_REMOTE else kind in _CALLED
+    kind = span_kind(_integer(span, "kind"))
+    parent_is_remote = is_remote(_integer(span, "flags"), kind)
     status = _object(span.get("status") or {}, "status")
     return Span(
         name=_text(span, "name") or "",
         kind=kind,
         context=SpanContext(trace_id, _hex(span, "spanId", 16)),
-        parent=SpanContext(trace_id, parent_id, is_remote) if parent_id else None,
+        parent=SpanContext(trace_id, parent_id, parent_is_remote) if parent_id else None,
         start_time=_integer(span, "startTimeUnixNano"),
         end_time=_integer(span, "endTimeUnixNano"),
-        status=Status(_STATUSES.get(_integer(status, "code"), StatusCode.UNSET), _text(status, "message")),
+        status=Status(status_code(_integer(status, "code")), _text(status, "message")),
         attributes=_attributes(span),
         events=[
             SpanEvent(_text(event, "name") or "", _integer(event, "timeUnixNano"), _attributes(event))

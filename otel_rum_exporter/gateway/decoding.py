@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from msgspec import Struct
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_rum_exporter import otlp
-from otel_rum_exporter.gateway import protobuf_items
+from otel_rum_exporter.gateway import json_requests, protobuf_requests
 from otel_rum_exporter.gateway.body_limits import BodyLimits
+from otel_rum_exporter.gateway.parsed import Group, Parsed
 from otel_rum_exporter.gateway.refusals import Malformed, TooLarge
 from otel_rum_exporter.gateway.signals import Encoding, Signal
 from otel_rum_exporter.otlp import Resource
+
+_MAX_REASONS = 8  # that are told apart
+_OWN_NAMES = ("service.name", "service.version")  # and all of aws.rum.: what AppMonitorDetails is made of
+
+_PARSERS = {Encoding.JSON: json_requests.parse, Encoding.PROTOBUF: protobuf_requests.parse}
 
 
 class Decoded(Struct, frozen=True):
@@ -24,7 +26,7 @@ class Decoded(Struct, frozen=True):
     Attributes:
         items: Its valid records, in their order: spans of a request of traces, logs of one of logs.
         rejected: How many of its records are not valid.
-        reasons: Why, each reason once.
+        reasons: Why, each reason once; where nothing is rejected, what the sender should know.
     """
 
     items: list[Any]
@@ -41,46 +43,38 @@ def decode(
             app monitor and service, which a sender may then not choose.
     Errors: Malformed for what is no such request, TooLarge for one over a limit.
     """
-    if encoding is Encoding.JSON:
-        return _json(body, limits)
-    return _protobuf(signal, body, limits, identity)
+    parsed = _PARSERS[encoding](signal, body, limits)
+    groups = list(parsed.groups)
+    if sum(len(group.records) for group in groups) > limits.records:
+        raise TooLarge(f"the request has more than {limits.records} {signal.records}")
+    decoded = _items(parsed, groups, limits.depth, identity)
+    if not groups or decoded.items or decoded.rejected:
+        return decoded
+    return Decoded([], 0, (f"no {signal.records} where OTLP has them",))
 
 
-def _json(body: bytes, limits: BodyLimits) -> Decoded:
-    try:
-        items = otlp.items(body) if body else []
-    except otlp.OtlpError as error:
-        raise Malformed(str(error)) from None
-    if len(items) > limits.records:
-        raise TooLarge(f"the request has more than {limits.records} records")
-    return Decoded(items)
-
-
-def _protobuf(signal: Signal, body: bytes, limits: BodyLimits, identity: Mapping[str, str] | None) -> Decoded:
-    request: Any = ExportTraceServiceRequest() if signal is Signal.TRACES else ExportLogsServiceRequest()
-    try:
-        request.ParseFromString(body)
-    except DecodeError:
-        raise Malformed(f"the body is not a protobuf {type(request).__name__}") from None
-    groups = protobuf_items.span_groups if signal is Signal.TRACES else protobuf_items.log_groups
-    read = protobuf_items.span if signal is Signal.TRACES else protobuf_items.log
+def _items(parsed: Parsed, groups: list[Group], depth: int, identity: Mapping[str, str] | None) -> Decoded:
     items: list[Any] = []
-    reasons: dict[str, int] = {}
-    for resource, scope, records in groups(request, lambda said: _resource(said, identity), limits.depth):
-        for record in records:
+    reasons: dict[str, None] = {}  # in their order
+    rejected, read, add = 0, parsed.read, items.append
+    for group in groups:
+        resource, scope = _resource(group.attributes, identity), group.scope
+        for record in group.records:
             try:
-                items.append(read(record, resource, scope, limits.depth))  # noqa: PERF203 - each record for itself
-            except Malformed as error:
-                reasons[str(error)] = reasons.get(str(error), 0) + 1
-    return Decoded(items, sum(reasons.values()), tuple(reasons))
+                add(read(record, resource, scope, depth))
+            except Malformed as error:  # noqa: PERF203 - a bad record does not take the others with it
+                rejected += 1
+                if len(reasons) < _MAX_REASONS:
+                    reasons[str(error)] = None
+    return Decoded(items, rejected, tuple(reasons))
 
 
 def _resource(said: dict[str, Any], identity: Mapping[str, str] | None) -> Resource:
     if identity is None:
         return Resource(said)
-    chosen = {name: value for name, value in said.items() if not _is_identity(name)}
-    return Resource({**chosen, **identity})
+    others = {name: value for name, value in said.items() if not _is_own(name)}
+    return Resource({**others, **identity})
 
 
-def _is_identity(name: str) -> bool:
-    return name.startswith("aws.rum.") or name in ("service.name", "service.version")
+def _is_own(name: str) -> bool:
+    return name.startswith("aws.rum.") or name in _OWN_NAMES

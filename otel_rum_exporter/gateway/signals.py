@@ -10,16 +10,18 @@ class Signal(Enum):
 
     Attributes:
         path: Where requests of this signal are posted to.
+        records: What its records are called.
         rejected: The member of partial success that counts what was refused, as JSON names it.
 
     Source: OTLP 1.x, "OTLP/HTTP Request".
     """
 
-    TRACES = ("/v1/traces", "rejectedSpans")
-    LOGS = ("/v1/logs", "rejectedLogRecords")
+    TRACES = ("/v1/traces", "spans", "rejectedSpans")
+    LOGS = ("/v1/logs", "log records", "rejectedLogRecords")
 
-    def __init__(self, path: str, rejected: str) -> None:
+    def __init__(self, path: str, records: str, rejected: str) -> None:
         self.path = path
+        self.records = records
         self.rejected = rejected
 
 
