@@ -66,10 +66,10 @@ def test_help_names_the_commands_and_the_way_in():
     code, output, _ = run("--help")
     assert code == 0
     assert "otel-rum-exporter demo" in output
-    assert re.findall(r"^  (\w+) {2}", output, re.MULTILINE) == ["convert", "demo", "local", "spool"]
+    assert re.findall(r"^  (\w+) {2}", output, re.MULTILINE) == ["convert", "demo", "gateway", "local", "spool"]
 
 
-@pytest.mark.parametrize("command", ["demo", "local", "convert", "spool"])
+@pytest.mark.parametrize("command", ["demo", "local", "gateway", "convert", "spool"])
 def test_help_of_a_command_fits_a_terminal(command):
     code, output, _ = run(command, "--help")
     assert code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -126,6 +127,45 @@ def convert(files: tuple[str, ...], app_monitor_id: str | None) -> None:
     from otel_rum_exporter.commands.convert_files import convert_files  # noqa: PLC0415 - as above
 
     sys.exit(convert_files(files, app_monitor_id))
+
+
+@commands.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Configuration file: TOML with app monitors, tokens, limits and all other options.",
+)
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="0 for any.  [default: 4318]")
+@click.option("--operations-port", type=int, help="Of /healthz, /readyz, /metrics; 0 for any.  [default: 13133]")
+@click.option("--endpoint", metavar="URL", help="Where PutRumEvents requests go.  [default: AWS's]")
+@click.option("--region", metavar="REGION", help="AWS region of the app monitor.")
+@click.option("--app-monitor-id", metavar="UUID", help="The app monitor.  [default: OTEL_EXPORTER_RUM_APP_MONITOR_ID]")
+@click.option("--auth", metavar="MODE", help="sigv4, or none to send unsigned.  [default: sigv4]")
+@click.option("--spool-dir", metavar="DIRECTORY", help="Where events are kept until they are delivered.")
+@click.option("--no-spool", is_flag=True, help="Keep events in memory only.")
+@click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="Let pages of this origin send; repeatable.")
+@click.option("--allow-anonymous", is_flag=True, help="Take requests without a token from everywhere.")
+@click.option("--log-format", metavar="FORMAT", help="logfmt or json.  [default: logfmt]")
+@click.option("--access-log", is_flag=True, help="Log a line for each request.")
+@click.option("--check", is_flag=True, help="Show the configuration that would be used, and stop.")
+def gateway(path: Path | None, *, check: bool, **flags: Any) -> None:
+    """Receive OTLP/HTTP and send it to CloudWatch RUM.
+
+    Browsers, apps and Collectors send traces and logs to /v1/traces and /v1/logs. A request is answered with 200 once
+    its events are on disk; from there they are delivered as the service's quota allows.
+
+    \b
+    Example, with an endpoint on this machine instead of AWS:
+      otel-rum-exporter local
+      otel-rum-exporter gateway --endpoint http://127.0.0.1:8790 --region us-east-1 --auth none \\
+        --app-monitor-id 11111111-2222-3333-4444-555555555555
+    """  # noqa: D301 - as above
+    from otel_rum_exporter.commands.serve_gateway import serve, tables_of  # noqa: PLC0415 - as above
+
+    serve(tables_of(flags), path, check=check)
 
 
 commands.add_command(spool)

@@ -16,6 +16,7 @@ from otel_rum_exporter.local.connection import TRANSPORT
 from otel_rum_exporter.local.put_rum_events import PutRumEvents
 from otel_rum_exporter.local.settings import Settings
 from otel_rum_exporter.local.store import Store
+from otel_rum_exporter.sockets import listen, send_without_delay, url_of
 
 OnReady = Callable[[str], None]
 
@@ -49,11 +50,9 @@ class LocalServer:
     """
 
     def __init__(self, settings: Settings, on_ready: OnReady) -> None:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        self._socket = socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+        self._socket = listen(settings.host, settings.port)
         self._store = Store(settings.db)
-        host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
-        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        self.url = url_of(self._socket, settings.host)
         endpoint = PutRumEvents(settings, self._store)
         config = uvicorn.Config(
             build_app(endpoint, self._store),
@@ -100,8 +99,7 @@ class _Server(uvicorn.Server):
 class _Protocol(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        # asyncio does so itself only for sockets that it made; without, kept connections wait 40 ms per answer
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_without_delay(transport)
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 

@@ -1,0 +1,111 @@
+"""`otel-rum-exporter gateway`: receives OTLP/HTTP and sends to CloudWatch RUM."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from otel_rum_exporter.config import ConfigError
+from otel_rum_exporter.gateway.log_lines import write_logs
+from otel_rum_exporter.gateway.server import Addresses, GatewayServer
+from otel_rum_exporter.gateway.settings import GatewayOptions, Policy, Settings
+from otel_rum_exporter.gateway.settings_file import is_loopback, load
+from otel_rum_exporter.gateway.settings_shown import shown
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import SpoolError
+
+_GREETING = """\
+OTLP gateway for CloudWatch RUM at {url}   (Ctrl-C stops it)
+
+  OTEL_EXPORTER_OTLP_ENDPOINT={url}
+  health, readiness, metrics: {operations_url}/healthz, /readyz, /metrics
+"""
+
+Flags = Mapping[str, Mapping[str, Any]]
+
+_OF_EXPORTER = ("endpoint", "region", "app_monitor_id", "auth", "spool_dir")
+
+
+def tables_of(given: Mapping[str, Any]) -> Flags:
+    """Return what the command line says as the configuration file would say it."""
+    exporter = {name: given[name] for name in _OF_EXPORTER}
+    gateway = {name: given[name] for name in ("host", "port", "operations_port", "log_format")}
+    gateway |= {name: given[name] or None for name in ("allow_anonymous", "access_log")}
+    gateway |= {
+        "spool": False if given["no_spool"] else None,
+        "allowed_origins": given["allow_origin"] or None,
+    }
+    return {"gateway": gateway, "exporter": exporter}
+
+
+def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
+    """Serve until Ctrl-C or SIGTERM; with `check` show the configuration instead.
+
+    Errors: exit code 2 with all problems of the configuration; click's one-line error when it cannot listen.
+    """
+    settings = _loaded(flags, path)
+    if check:
+        click.echo("\n".join(shown(settings)))
+        return
+    _make_spool(settings)
+    write_logs(settings.gateway.log_format, access=settings.gateway.access_log)
+    _warn(settings)
+
+    def reload() -> Policy:
+        return load(flags, os.environ, path).policy
+
+    try:
+        server = GatewayServer(settings, _greet, reload)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        hint = "; --port and --operations-port 0 take free ones" if error.errno == errno.EADDRINUSE else ""
+        raise click.ClickException(f"cannot listen on {_addresses(settings.gateway)}: {reason}{hint}") from None
+    server.serve_until_stopped()
+
+
+def _loaded(flags: Flags, path: Path | None) -> Settings:
+    try:
+        return load(flags, os.environ, path)
+    except ConfigError as error:
+        _exit("The gateway's configuration is not usable:", *map(str, error.problems))
+
+
+def _make_spool(settings: Settings) -> None:
+    """Find out now whether events can be kept on disk: what is answered with 200 relies on it."""
+    if settings.exporter.spool_dir is None:
+        return
+    try:
+        SpoolDirectory(settings.exporter.spool_dir)
+    except SpoolError as error:
+        _exit("The spool is not usable; --spool-dir names another place, --no-spool does without:", str(error))
+
+
+def _exit(*lines: str) -> NoReturn:
+    click.echo("\n  ".join(lines), err=True)
+    sys.exit(2)
+
+
+def _warn(settings: Settings) -> None:
+    """Say what is legal, and wrong in most places."""
+    gateway = settings.gateway
+    if not is_loopback(gateway.host):
+        if gateway.tls_certificate is None:
+            click.echo("Warning: tokens and telemetry travel in the clear; put a proxy with TLS in front.", err=True)
+        if not settings.policy.needs_token:
+            click.echo("Warning: anybody who reaches this address can send telemetry.", err=True)
+    if not is_loopback(gateway.operations_host):
+        click.echo("Warning: /metrics is open to whoever reaches its address.", err=True)
+
+
+def _addresses(gateway: GatewayOptions) -> str:
+    return f"{gateway.host}:{gateway.port} or {gateway.operations_host}:{gateway.operations_port}"
+
+
+def _greet(addresses: Addresses) -> None:
+    click.echo(_GREETING.format(url=addresses.url, operations_url=addresses.operations_url))

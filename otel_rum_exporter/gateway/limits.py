@@ -1,0 +1,117 @@
+"""How much each may send: by address, by token, by session. Pure: the caller has the clock and the lock, if it needs one."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+
+from msgspec import Struct
+
+_LATEST_S = 5
+
+
+class Rate(Struct, frozen=True):
+    """How much may come: so much a second, and so much at once after a pause. 0 a second is no limit."""
+
+    per_second: float
+    burst: float
+
+    @property
+    def is_limit(self) -> bool:
+        """Whether this limits anything."""
+        return self.per_second > 0
+
+
+NO_LIMIT = Rate(0.0, 0.0)
+
+
+class RateTable:
+    """What each sender may still send.
+
+    Shape:  a token bucket for each key. Of more than `size` keys the one that was seen longest ago is forgotten, and
+            begins anew with a full bucket.
+    Units:  times are seconds of the caller's clock.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._levels: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()  # what is left, and when it was
+
+    def __len__(self) -> int:
+        return len(self._levels)
+
+    def wait_s(self, key: Hashable, rate: Rate, now: float, cost: float = 1.0) -> float:
+        """Return in how many seconds there will be enough left; 0 if there is."""
+        if not rate.is_limit:
+            return 0.0
+        missing = min(cost, rate.burst) - self._level(key, rate, now)
+        return max(0.0, missing / rate.per_second)
+
+    def charge(self, key: Hashable, rate: Rate, now: float, cost: float = 1.0) -> None:
+        """Take note of what was sent, also when that was more than was left: then the sender waits for longer."""
+        if not rate.is_limit:
+            return
+        self._levels[key] = (self._level(key, rate, now) - cost, now)
+        self._levels.move_to_end(key)
+        if len(self._levels) > self._size:
+            self._levels.popitem(last=False)
+
+    def take(self, key: Hashable, rate: Rate, now: float) -> float:
+        """Charge for one, if there is one left. Returns 0, or in how many seconds there will be."""
+        wait_s = self.wait_s(key, rate, now)
+        if wait_s == 0.0:
+            self.charge(key, rate, now)
+        return wait_s
+
+    def _level(self, key: Hashable, rate: Rate, now: float) -> float:
+        level, at = self._levels.get(key, (rate.burst, now))
+        return min(rate.burst, level + max(0.0, now - at) * rate.per_second)
+
+
+class Held:
+    """The bytes of bodies that were received and are not dealt with yet, and how many bodies that are.
+
+    One client gets a share of the bytes only, so that whoever sends slowly holds up nobody else.
+    """
+
+    def __init__(self, max_bodies: int, max_bytes: int, *, client_share: float = 0.25) -> None:
+        self._max_bodies = max_bodies
+        self._max_bytes = max_bytes
+        self._max_of_client = max_bytes * client_share
+        self._by_client: Counter[str] = Counter()
+        self.size_bytes = 0
+        self.bodies = 0
+
+    def take(self, client: str, number: int) -> bool:
+        """Hold so many bytes more. Returns False, and holds none of them, when that is too many."""
+        if self.size_bytes + number > self._max_bytes or self._by_client[client] + number > self._max_of_client:
+            return False
+        self.size_bytes += number
+        self._by_client[client] += number
+        return True
+
+    def release(self, client: str, number: int) -> None:
+        """Hold so many bytes less."""
+        self.size_bytes -= number
+        self._by_client[client] -= number
+        if not self._by_client[client]:
+            del self._by_client[client]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more body may be worked on, or wait for that."""
+        return self.bodies < self._max_bodies
+
+
+def retry_after(wait_s: float, chance: float) -> int:
+    """Return when a sender may try again, spread so that not all do so at once.
+
+    Units:  whole seconds from 1 to 5: OTLP exporters drop what they would have to hold back for longer than their timeout.
+
+    Args:
+        wait_s: How long it takes as far as that is known.
+        chance: A number from 0 to less than 1.
+    """
+    earliest = min(_LATEST_S - 1, max(1, math.ceil(wait_s)))
+    return earliest + int(chance * (_LATEST_S + 1 - earliest))

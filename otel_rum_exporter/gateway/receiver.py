@@ -1,0 +1,185 @@
+"""Answers the requests of one signal: in by the gate, read, taken in by a thread, answered as OTLP asks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+from msgspec import Struct
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from otel_rum_exporter.gateway.bodies import Bodies, Disconnected
+from otel_rum_exporter.gateway.counts import Counts
+from otel_rum_exporter.gateway.denials import Denied, limited
+from otel_rum_exporter.gateway.gate import Caller, Gate, Head, encoding_of
+from otel_rum_exporter.gateway.intake import Intake, Taken
+from otel_rum_exporter.gateway.limits import Held, retry_after
+from otel_rum_exporter.gateway.log_lines import fields
+from otel_rum_exporter.gateway.origins import Header, preflight_headers, shared_headers
+from otel_rum_exporter.gateway.otlp_answers import failure, success
+from otel_rum_exporter.gateway.refusals import Refused
+from otel_rum_exporter.gateway.signals import Encoding, Signal
+from otel_rum_exporter.gateway.watch import Watch
+from otel_rum_exporter.stats import CauseLog, printable
+
+_METHODS = "POST, OPTIONS"
+
+_logger = logging.getLogger(__name__)
+_access = logging.getLogger("otel_rum_exporter.gateway.access")
+
+
+class Answer(Struct, frozen=True):
+    """What is answered."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = ""
+    headers: Sequence[Header] = ()
+
+
+class Desk(Struct, frozen=True):
+    """What the receivers of all signals share."""
+
+    gate: Gate
+    bodies: Bodies
+    held: Held
+    intake: Intake
+    watch: Watch
+    counts: Counts
+    executor: Executor
+    log: CauseLog
+    access_log: bool = False
+    chance: Callable[[], float] = random.random
+
+
+class Receiver:
+    """The requests of one signal.
+
+    Errors: none are raised; a fault of the gateway is logged, counted, and answered with 503.
+    """
+
+    def __init__(self, signal: Signal, desk: Desk) -> None:
+        self._signal = signal
+        self._name = signal.path.rpartition("/")[2]
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request (ASGI)."""
+        begun = time.perf_counter()
+        headers = Headers(scope=scope)
+        head = Head((scope.get("client") or (None,))[0], headers, scope.get("query_string", b""))
+        desk = self._desk
+        try:
+            answer = await self._answer(scope["method"], head, receive)
+        except Disconnected:
+            desk.counts.disconnected += 1
+            return
+        except Refused as refused:
+            answer = self._failure(head, refused.http_status, str(refused))
+        except Denied as denied:
+            answer = self._denial(head, denied)
+        except Exception as error:  # noqa: BLE001 - its sender tries again; the others go on
+            desk.counts.faults += 1
+            line = f"A request could not be answered: {type(error).__name__}: {printable(error)}"
+            desk.log.say(logging.ERROR, type(error).__name__, line)
+            answer = self._denial(head, Denied(503, "an error of the gateway", wait_s=1.0))
+        desk.counts.requests[self._name, answer.status] += 1
+        if desk.access_log:
+            self._say(head, scope["method"], answer, time.perf_counter() - begun)
+        await reply(send, answer)
+
+    async def _answer(self, method: str, head: Head, receive: Receive) -> Answer:
+        desk = self._desk
+        if method not in ("POST", "OPTIONS") or (method == "OPTIONS" and "origin" not in head.headers):
+            raise Denied(405, f"the method is to be {_METHODS}", ("allow", _METHODS))
+        origin = desk.gate.allowed_origin(head.headers)
+        if method == "OPTIONS":
+            return Answer(204, headers=(*shared_headers(origin), *preflight_headers()))
+        client = desk.gate.client_of(head)
+        caller = desk.gate.enter(head, client, origin)
+        self._check_room()
+        body = await desk.bodies.read(receive, client)
+        desk.counts.received_bytes += len(body)
+        try:
+            taken = await self._take(body, caller)
+        finally:
+            desk.bodies.release(client, len(body))
+        return self._taken(taken, caller, origin)
+
+    def _check_room(self) -> None:
+        desk = self._desk
+        if desk.watch.is_draining:
+            raise Denied(503, "the gateway is about to stop", wait_s=1.0)
+        if desk.watch.shortage:
+            raise limited("room", desk.watch.shortage, 4.0)
+        if not desk.held.has_room:
+            raise limited("in_flight", "too many requests are in flight", 1.0)
+
+    async def _take(self, body: bytes, caller: Caller) -> Taken:
+        desk = self._desk
+        self._check_room()  # others may have come in meanwhile
+        desk.held.bodies += 1
+        try:
+            monitors = desk.gate.policy.monitors
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(desk.executor, desk.intake.take, self._signal, body, caller, monitors)
+        finally:
+            desk.held.bodies -= 1
+
+    def _taken(self, taken: Taken, caller: Caller, origin: str | None) -> Answer:
+        counts = self._desk.counts
+        self._desk.gate.charge(caller, taken.records)
+        if not taken.admission.is_taken:
+            raise Denied(503, "the gateway is about to stop", wait_s=1.0)
+        if not taken.admission.is_kept:
+            raise Denied(503, "the events could not be kept; the same request may be sent again", wait_s=2.0)
+        counts.records[self._name] += taken.records
+        for reason, number in taken.rejected.items():
+            counts.rejected[self._name, reason] += number
+        body = success(self._signal, caller.encoding, sum(taken.rejected.values()), taken.message)
+        return Answer(200, body, caller.encoding.content_type, shared_headers(origin))
+
+    def _denial(self, head: Head, denied: Denied) -> Answer:
+        if denied.limit:
+            self._desk.counts.limited[denied.limit] += 1
+        headers = denied.headers
+        if denied.wait_s is not None:
+            headers += (("retry-after", str(retry_after(denied.wait_s, self._desk.chance()))),)
+        if denied.closes:
+            headers += (("connection", "close"),)
+        return self._failure(head, denied.status, denied.message, headers)
+
+    def _failure(self, head: Head, status: int, message: str, headers: Sequence[Header] = ()) -> Answer:
+        try:
+            origin = self._desk.gate.allowed_origin(head.headers)
+        except Denied:
+            origin = None
+        encoding = encoding_of(head.headers) or Encoding.JSON
+        body = failure(encoding, status, message)
+        return Answer(status, body, encoding.content_type, (*shared_headers(origin), *headers))
+
+    def _say(self, head: Head, method: str, answer: Answer, duration_s: float) -> None:
+        client = self._desk.gate.client_of(head)
+        said = fields(
+            method=method,
+            path=self._signal.path,
+            status=answer.status,
+            client=client,
+            duration_ms=round(duration_s * 1000, 1),
+        )
+        _access.info("request", extra=said)
+
+
+async def reply(send: Send, answer: Answer) -> None:
+    """Send an answer."""
+    headers = [("x-content-type-options", "nosniff"), *answer.headers]
+    if answer.status != 204:  # noqa: PLR2004 - No Content
+        headers += [("content-type", answer.content_type), ("content-length", str(len(answer.body)))]
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    await send({"type": "http.response.body", "body": answer.body})
