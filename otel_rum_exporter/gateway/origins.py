@@ -41,9 +41,6 @@ class Origins:
         """Tell whether a request of this `Origin` is allowed. `null` never is: any sandboxed frame has it."""
         return len(origin) <= _LONGEST and self._expression.fullmatch(origin) is not None
 
-    def __or__(self, other: Origins) -> Origins:
-        return Origins((*self.patterns, *other.patterns))
-
 
 @lru_cache(maxsize=1024)
 def shared_headers(origin: str | None) -> tuple[Header, ...]:

@@ -206,9 +206,8 @@ class Policy:
         self.monitors = monitors
         self.needs_token = needs_token
         self.own_origins = origins
-        self.origins = origins
-        for each in tokens.known:
-            self.origins |= each.origins
+        of_tokens = (pattern for each in tokens.known for pattern in each.origins.patterns)
+        self.origins = Origins((*origins.patterns, *of_tokens))
 
 
 @dataclass(frozen=True, slots=True)
