@@ -48,7 +48,7 @@ def decode(
     if sum(len(group.records) for group in groups) > limits.records:
         raise TooLarge(f"the request has more than {limits.records} {signal.records}")
     decoded = _items(parsed, groups, limits.depth, identity)
-    if not groups or decoded.items or decoded.rejected:
+    if parsed.is_empty or decoded.items or decoded.rejected:
         return decoded
     return Decoded([], 0, (f"no {signal.records} where OTLP has them",))
 

@@ -39,10 +39,10 @@ _NO_VALUE = bytes(sorted(set(range(256)) - set(b"{[,")))
 _TRACE_BYTES, _SPAN_BYTES = 16, 8
 _END_NS = 2**64  # of times
 
-# half of a character of two: the other half was cut off; backslashes before it come in pairs
-_LONE_SURROGATE = re.compile(
-    rb"(?<!\\)((?:\\\\)*)\\u(?:[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u)[dD][c-fC-F]..)", re.DOTALL
-)
+# half of a character of two, without its other half before or after it
+_HALF = re.compile(rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F]..)", re.DOTALL)
+_EMPTY = re.compile(rb"\s*(?:\{\s*\}\s*)?")
+_MEMBERS = {Signal.TRACES: "resourceSpans", Signal.LOGS: "resourceLogs"}
 
 
 class _Decoders(Struct, frozen=True):
@@ -78,8 +78,8 @@ def parse(signal: Signal, body: bytes, limits: BodyLimits) -> Parsed:
         body = _whole_characters(body)
         request, read = _frame(signal, body), _one_by_one(decoders.record, read)
     if request.resources is None:
-        _check_is_empty(signal, body)
-    return Parsed(_groups(request, limits.depth), read)
+        _refuse_foreign(signal, body)
+    return Parsed(_groups(request, limits.depth), read, is_empty=not request.resources)
 
 
 def _check(body: bytes, limits: BodyLimits) -> None:
@@ -91,7 +91,10 @@ def _check(body: bytes, limits: BodyLimits) -> None:
 
 def _whole_characters(body: bytes) -> bytes:
     """Return the body with U+FFFD for halves of characters: browsers write them where a script has cut text."""
-    return _LONE_SURROGATE.sub(rb"\1\\ufffd", body) if b"\\u" in body else body
+    if b"\\u" not in body:
+        return body
+    # without escaped backslashes each \u is an escape
+    return _HALF.sub(rb"\\ufffd", body.replace(rb"\\", rb"\u005c"))
 
 
 def _frame(signal: Signal, body: bytes) -> Any:
@@ -102,15 +105,15 @@ def _frame(signal: Signal, body: bytes) -> Any:
         raise Malformed(f"the body is not a request of {signal.records} in OTLP's JSON: {error}") from None
 
 
-def _check_is_empty(signal: Signal, body: bytes) -> None:
+def _refuse_foreign(signal: Signal, body: bytes) -> None:
     """Refuse an object that has members, though none that the signal has."""
-    keys = list(msgspec.json.decode(body or b"{}", type=dict[str, Raw]))
-    if keys:
-        hint = "; members are camelCase" if any("_" in key for key in keys) else ""
-        raise Malformed(f"the body has no member {_MEMBER[signal]}{hint}")
-
-
-_MEMBER = {Signal.TRACES: "resourceSpans", Signal.LOGS: "resourceLogs"}
+    member = _MEMBERS[signal].encode()
+    if _EMPTY.fullmatch(body) or member in body:
+        return
+    for other, its_member in _MEMBERS.items():
+        if its_member.encode() in body:
+            raise Malformed(f"{its_member} belong to {other.path}")
+    raise Malformed(f"the body has no member {_MEMBERS[signal]}; members of OTLP's JSON are camelCase")
 
 
 def _groups(request: Any, depth: int) -> Iterator[Group]:

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from otel_rum_exporter.encoding import clip
+from otel_rum_exporter.encoding import clip, well_formed
 from otel_rum_exporter.gateway.refusals import MAX_REASON
 from otel_rum_exporter.gateway.signals import Encoding, Signal
 
@@ -32,7 +32,7 @@ def success(signal: Signal, encoding: Encoding, rejected: int = 0, message: str 
 
     Shape:  a message with nothing rejected is a warning.
     """
-    message = clip(message, MAX_REASON)
+    message = _sayable(message)
     if encoding is Encoding.JSON:
         return _json(_partial_json(signal, rejected, message))
     response: Any
@@ -47,11 +47,15 @@ def success(signal: Signal, encoding: Encoding, rejected: int = 0, message: str 
 
 def failure(encoding: Encoding, code: int, message: str) -> bytes:
     """Return the body of an answer with the HTTP status `code`: a google.rpc.Status with the gRPC code that it stands for."""
-    message = clip(message, MAX_REASON)
+    message = _sayable(message)
     rpc_code = _CODES.get(code, _UNKNOWN)
     if encoding is Encoding.JSON:
         return _json({"code": rpc_code, "message": message})
     return bytes(Status(code=rpc_code, message=message).SerializeToString())
+
+
+def _sayable(message: str) -> str:
+    return well_formed(clip(message, MAX_REASON))
 
 
 def _partial_json(signal: Signal, rejected: int, message: str) -> dict[str, Any]:
@@ -63,4 +67,4 @@ def _partial_json(signal: Signal, rejected: int, message: str) -> dict[str, Any]
 
 
 def _json(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(value, ensure_ascii=False).encode()

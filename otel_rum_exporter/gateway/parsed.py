@@ -27,7 +27,9 @@ class Parsed(Struct, frozen=True):
     Attributes:
         groups: The records, as the encoding has them.
         read: Makes an item of one of them.
+        is_empty: There are no resources either.
     """
 
     groups: Iterable[Group]
     read: Reader
+    is_empty: bool

@@ -49,9 +49,10 @@ def parse(signal: Signal, body: bytes, limits: BodyLimits) -> Parsed:
         request.ParseFromString(body)
     except DecodeError:
         raise Malformed(f"the body is not a protobuf {type(request).__name__}") from None
+    is_empty = not request.ListFields()
     if signal is Signal.TRACES:
-        return Parsed(_span_groups(request, limits.depth), _span)
-    return Parsed(_log_groups(request, limits.depth), _log)
+        return Parsed(_span_groups(request, limits.depth), _span, is_empty)
+    return Parsed(_log_groups(request, limits.depth), _log, is_empty)
 
 
 def _span_groups(request: Any, depth: int) -> Iterator[Group]:
