@@ -41,6 +41,7 @@ _END_NS = 2**64  # of times
 
 # half of a character of two, without its other half before or after it
 _HALF = re.compile(rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F]..)", re.DOTALL)
+_MAX_REPLACED = 10_000  # each costs some time and memory
 _EMPTY = re.compile(rb"\s*(?:\{\s*\}\s*)?")
 _MEMBERS = {Signal.TRACES: "resourceSpans", Signal.LOGS: "resourceLogs"}
 
@@ -91,10 +92,10 @@ def _check(body: bytes, limits: BodyLimits) -> None:
 
 def _whole_characters(body: bytes) -> bytes:
     """Return the body with U+FFFD for halves of characters: browsers write them where a script has cut text."""
-    if b"\\u" not in body:
+    if b"\\u" not in body or body.count(rb"\\") > _MAX_REPLACED:
         return body
     # without escaped backslashes each \u is an escape
-    return _HALF.sub(rb"\\ufffd", body.replace(rb"\\", rb"\u005c"))
+    return _HALF.sub(rb"\\ufffd", body.replace(rb"\\", rb"\u005c"), _MAX_REPLACED)
 
 
 def _frame(signal: Signal, body: bytes) -> Any:
@@ -120,8 +121,9 @@ def _groups(request: Any, depth: int) -> Iterator[Group]:
     for of_resource in request.resources or ():
         attributes = _attributes(of_resource.resource and of_resource.resource.attributes, depth)
         for of_scope in of_resource.scopes or ():
-            name = of_scope.scope and of_scope.scope.name
-            yield Group(attributes, Scope(name) if name else None, of_scope.records or ())
+            if of_scope.records:
+                name = of_scope.scope and of_scope.scope.name
+                yield Group(attributes, Scope(name) if name else None, of_scope.records)
 
 
 def _one_by_one(decoder: msgspec.json.Decoder[Any], read: Reader) -> Reader:

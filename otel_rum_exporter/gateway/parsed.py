@@ -14,7 +14,7 @@ Reader = Callable[[Any, Resource, Scope | None, int], Span | Log]
 
 
 class Group(Struct, frozen=True, gc=False):
-    """Records that share a resource and a scope; `attributes` are the resource's."""
+    """Records that share a resource and a scope, one at least; `attributes` are the resource's."""
 
     attributes: dict[str, Any]
     scope: Scope | None

@@ -7,7 +7,7 @@ only where there could be too many: each begins with one of few bytes, and a bod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -19,7 +19,7 @@ SMALL_BYTES = 64 * 1024
 """Bodies up to this size are parsed without being counted: empty spans, the most that fit, take 6 MB."""
 
 _MAX_NESTING = 100  # of messages; the parser's own limit
-_FIELDS_PER_ELEMENT = 4  # that are looked at: an honest span has 3
+_FIELDS_PER_ELEMENT = 3  # that are looked at: of an honest span, two are no elements for each that is one
 _MORE = 0x80  # set in each byte of a number but its last
 _VARINT_BITS = 70
 _VARINT, _LENGTH_DELIMITED, _FIXED_BYTES = 0, 2, {1: 8, 5: 4}  # wire types
@@ -96,19 +96,19 @@ def check(signal: Signal, body: bytes, limits: BodyLimits) -> None:
         return
     bounds = _BOUNDS[signal]
     if len(body.translate(None, bounds.others)) <= limits.elements:
-        _count(body, _RECORDS, _STEPPED_OVER, limits)
+        _count(_members(body, _RECORDS), _STEPPED_OVER, limits, limits.elements)
     else:
-        _count(body, bounds.whole, bounds.record, limits)
+        _count(_members(body, bounds.whole), bounds.record, limits, _FIELDS_PER_ELEMENT * limits.elements)
 
 
-def _count(body: bytes, schema: Schema, record: Schema, limits: BodyLimits) -> None:
+def _count(members: Iterable[Schema | None], record: Schema, limits: BodyLimits, max_fields: int) -> None:
     records = elements = 0
-    for fields, member in enumerate(_members(body, schema), 1):
+    for fields, member in enumerate(members, 1):
         elements += member is not None
         records += member is record
         if records > limits.records:
             raise TooLarge(f"the request has more than {limits.records} records")
-        if elements > limits.elements or fields > _FIELDS_PER_ELEMENT * limits.elements:
+        if elements > limits.elements or fields > max_fields:
             raise TooLarge(f"the request has more than {limits.elements} attributes, values, events and links")
 
 

@@ -59,14 +59,16 @@ def _span_groups(request: Any, depth: int) -> Iterator[Group]:
     for of_resource in request.resource_spans:
         attributes = _attributes(of_resource.resource.attributes, depth)
         for of_scope in of_resource.scope_spans:
-            yield Group(attributes, _scope(of_scope), of_scope.spans)
+            if spans := of_scope.spans:
+                yield Group(attributes, _scope(of_scope), spans)
 
 
 def _log_groups(request: Any, depth: int) -> Iterator[Group]:
     for of_resource in request.resource_logs:
         attributes = _attributes(of_resource.resource.attributes, depth)
         for of_scope in of_resource.scope_logs:
-            yield Group(attributes, _scope(of_scope), of_scope.log_records)
+            if log_records := of_scope.log_records:
+                yield Group(attributes, _scope(of_scope), log_records)
 
 
 def _scope(of_scope: Any) -> Scope | None:
