@@ -125,6 +125,7 @@ CALL = {
     "session.id": SESSION,
     "fast": True,
 }
+ANY_TEXT = {"text": "Grüße, 世界 😀", "control": "\x00\x1b\r\n", "quoted": '"\\', "": "no name"}
 ANY_VALUES = {
     "text": "Grüße, 世界 😀",
     "empty": "",
