@@ -79,6 +79,7 @@ class Workers:
         self._threads = 0
         self._spare = 0  # threads that wait until they are called
         self._is_watched = False  # whether a thread waits for what is due next
+        self._wakes_at = math.inf  # when it looks again, unless it is told to
         self._busy = 0  # threads with a job
         self._taken_at = -math.inf  # when the latest of these was taken
         self._tend_at = clock()
@@ -100,13 +101,18 @@ class Workers:
 
     def ensure_thread_locked(self) -> None:
         """Have a thread look at what is due: the one that watches, a spare one, or one more. Needs the lock."""
+        now = self._clock()
         if self._is_watched:
-            self._watching.notify()
+            if (
+                now + self._look_in_locked(now) < self._wakes_at
+            ):  # waking it for each batch would cost a tenth of a request
+                self._wakes_at = now
+                self._watching.notify()
             return
         if self._spare:
             self._sparing.notify()
             return
-        due_in = self._ledger.dispatch.due_in(self._clock())
+        due_in = self._ledger.dispatch.due_in(now)
         is_wanted = self._threads == 0 or due_in == 0
         has_nothing = due_in is None and self._store is None
         if has_nothing or not is_wanted or self._threads >= self._config.max_in_flight or not self.may_start_threads:
@@ -173,8 +179,9 @@ class Workers:
                 now = self._clock()
                 if deadline is not None and now >= deadline:
                     return None
-                helps_in = 0.0 if is_back or not self._busy else self._taken_at + _ALONE_S - now
-                job = self._job_locked(now, is_thread=deadline is None) if helps_in <= 0.0 else None
+                job = None
+                if is_back or self._helps_in_locked(now) <= 0.0:
+                    job = self._job_locked(now, is_thread=deadline is None)
                 if job is not None:
                     self._busy, self._taken_at = self._busy + 1, now
                     self.ensure_thread_locked()
@@ -183,7 +190,7 @@ class Workers:
                     break
                 if is_back and self._is_watched:
                     self._watching.notify()  # it does not know yet of what has come of this thread's job
-                waited_s += self._wait_locked(now, deadline, helps_in)
+                waited_s += self._wait_locked(now, deadline)
                 is_back = False
             if deadline is None:
                 self._threads -= 1
@@ -203,7 +210,7 @@ class Workers:
             self.changed.notify_all()
         return job
 
-    def _wait_locked(self, now: float, deadline: float | None, helps_in: float) -> float:
+    def _wait_locked(self, now: float, deadline: float | None) -> float:
         longest = _IDLE_S if deadline is None else deadline - now
         if self._is_watched:
             self._spare += 1
@@ -212,12 +219,20 @@ class Workers:
             finally:
                 self._spare -= 1
         else:
-            self._is_watched = True
+            wait_s = min(longest, self._look_in_locked(now, is_thread=deadline is None))
+            self._is_watched, self._wakes_at = True, now + wait_s
             try:
-                self._watching.wait(min(longest, max(helps_in, self._due_in_locked(now, is_thread=deadline is None))))
+                self._watching.wait(wait_s)
             finally:
                 self._is_watched = False
         return self._clock() - now
+
+    def _look_in_locked(self, now: float, *, is_thread: bool = True) -> float:
+        """Return in how many seconds a thread that is free should look for something to do."""
+        return max(self._helps_in_locked(now), self._due_in_locked(now, is_thread=is_thread))
+
+    def _helps_in_locked(self, now: float) -> float:
+        return self._taken_at + _ALONE_S - now if self._busy else 0.0
 
     def _due_in_locked(self, now: float, *, is_thread: bool) -> float:
         dispatch = self._ledger.dispatch

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from importlib import import_module
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, PackagePath, distribution
 from statistics import median
 from typing import Any
 
@@ -43,9 +43,16 @@ def _of_extras() -> set[str]:
     return {
         str(file).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         for name in names - {"otel-rum-exporter"}
-        for file in distribution(name).files or ()
+        for file in _files(name)
         if file.suffix == ".py"
     }
+
+
+def _files(name: str) -> list[PackagePath]:
+    try:
+        return distribution(name).files or []
+    except PackageNotFoundError:  # not needed on this Python
+        return []
 
 
 def first_export(url: str) -> dict[str, Any]:
