@@ -28,11 +28,12 @@ def counted(signal, body):
 def parsed(message):
     """The messages that the parser finds, and the texts that are repeated."""
     count = 0
-    for field, value in message.ListFields():
-        members = value if field.is_repeated else [value]
+    for _, value in message.ListFields():
+        is_repeated = hasattr(value, "__len__") and not isinstance(value, str | bytes)
+        members = value if is_repeated else [value]
         if isinstance(members[0], Message):
             count += len(members) + sum(map(parsed, members))
-        elif field.is_repeated:
+        elif is_repeated:
             count += len(members)
     return count
 
