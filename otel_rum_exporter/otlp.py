@@ -1,4 +1,7 @@
-"""OTLP JSON requests become items: light objects with the same members as the SDK's spans and log records.
+"""OTLP JSON files become items: light objects with the same members as the SDK's spans and log records.
+
+The gateway makes the same items of what it is sent, in a hurry and from strangers; this reads files, and says what is
+wrong with them.
 
 Source: opentelemetry-proto 1.x, "JSON Protobuf Encoding": ids are hex, 64-bit integers may be strings, enums integers.
         protobuf's own JSON parser takes the ids for base64, which is why this does not use it.

@@ -12,7 +12,7 @@ from otel_rum_exporter.gateway.body_limits import BodyLimits
 from otel_rum_exporter.gateway.parsed import Group, Parsed
 from otel_rum_exporter.gateway.refusals import Malformed, TooLarge
 from otel_rum_exporter.gateway.signals import Encoding, Signal
-from otel_rum_exporter.otlp import Resource
+from otel_rum_exporter.otlp import Log, Resource, Span
 
 _MAX_REASONS = 8  # that are told apart
 _OWN_NAMES = ("service.name", "service.version")  # and all of aws.rum.: what AppMonitorDetails is made of
@@ -29,7 +29,7 @@ class Decoded(Struct, frozen=True):
         reasons: Why, each reason once; where nothing is rejected, what the sender should know.
     """
 
-    items: list[Any]
+    items: list[Span] | list[Log]
     rejected: int = 0
     reasons: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ import zlib
 from otel_rum_exporter.gateway.refusals import Malformed, TooLarge
 
 _GZIP = 16 + zlib.MAX_WBITS
-_STEP_BYTES = 64 * 1024  # that are inflated at once: what a bomb takes besides the limit
+_STEP_BYTES = 256 * 1024  # that are inflated at once: what a bomb takes besides the limit
 _MAX_MEMBERS = 64  # of one body: each costs a copy of what follows it
 
 

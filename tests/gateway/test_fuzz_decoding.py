@@ -112,6 +112,30 @@ def test_mutated_captures(signal, encoding, captures):
     assert min(seen["taken"], seen["Malformed"]) > 10
 
 
+def in_protobuf(signal, document):
+    """The document's body in protobuf, None if it cannot say such a thing."""
+    try:
+        return payloads.body(Encoding.PROTOBUF, signal, document)
+    except Exception:  # noqa: BLE001 - protobuf's own reader of JSON raises anything at all
+        return None
+
+
+@both_signals
+def test_encodings_agree(signal):
+    """A changed request that both encodings take is the same in both."""
+    agreed = 0
+    for number in range(1000):
+        random = Random(number)
+        changed = mutated_json(random.choice(written(signal)), random)
+        by_encoding = {Encoding.JSON: changed, Encoding.PROTOBUF: in_protobuf(signal, json.loads(changed))}
+        if None in by_encoding.values() or {outcome(signal, *body) for body in by_encoding.items()} != {"taken"}:
+            continue
+        json_items, protobuf_items = (decode(signal, *body, LIMITS).items for body in by_encoding.items())
+        assert repr(json_items) == repr(protobuf_items)  # NaN is not equal to itself
+        agreed += 1
+    assert agreed > 100
+
+
 def resident_bytes():
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
