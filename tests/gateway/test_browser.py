@@ -29,10 +29,23 @@ from aws_rum_web import (
     outcome,
 )
 from bare_environment import bare_environment
-from node_programs import EXAMPLE, chromium, module_of_the_example, packages, running
+from gateway_requests import MONITOR
+from node_programs import EXAMPLE, chromium, module_of_the_example, npm, packages, running
 
 from otel_rum_exporter.testing import LocalRum
 
+TOKEN = "a-token-that-anybody-can-read"  # noqa: S105 - of this test
+LIMITED = """
+[limits]
+client_requests_per_second = 0.5
+client_burst = 1
+
+[[tokens]]
+kind = "browser"
+token = "{token}"
+app_monitor = "{monitor}"
+origins = ["{origin}"]
+"""
 CALLS = 6
 EVENTS = 31
 OF_THIS_TEST = {
@@ -199,6 +212,29 @@ def test_the_files_of_the_page(visit):
     """Its stylesheet, two scripts and image are there, and neither its calls nor its telemetry."""
     paths = [event["details"]["targetUrl"].rpartition("/")[2] for event in visit.events if event["type"] == RESOURCE]
     assert sorted(paths) == ["app.js", "lamp.svg", "otel.js", "style.css"]
+
+
+def test_the_page_says_what_its_buttons_become(visit):
+    """The events that stand beside the buttons are those that arrived: besides a page view for the load, and the purchase."""
+    html = (EXAMPLE / "page/shop.html").read_text()
+    said = Counter(re.findall(r"<li><button.*?<code>(\w+)</code>", html))
+    arrived = Counter(event["type"].removeprefix("com.amazon.rum.") for event in visit.events)
+    besides = {"http_event": 1, "page_view_event": 1}
+    assert {name: arrived[name] - besides.get(name, 0) for name in said} == said
+
+
+def test_a_page_over_its_limit_sends_again(gateways, rum, tmp_path):
+    """A page that is told 429 sees when to come again, across origins, and its calls arrive, each once."""
+    browser, script = chromium(), tmp_path / "otel.js"
+    with module_of_the_example("shop").Shop(0) as shop:
+        gateway = gateways(rum, LIMITED.format(token=TOKEN, monitor=MONITOR, origin=shop.origin))
+        constants = {"GATEWAY_URL": gateway.addresses.url, "BROWSER_TOKEN": TOKEN}
+        npm.bundle(EXAMPLE / "page/telemetry.js", packages(EXAMPLE), constants, script)
+        with shop.serving(script), running("visit.mjs", tmp_path, browser, shop.origin, CALLS) as printed:
+            pass
+    gateway.stop()
+    assert set(printed["statuses"]) == {200, 429}
+    assert [event["times_received"] for event in rum.events(type=HTTP)] == [1] * CALLS
 
 
 def test_the_example_says_that_npm_is_missing(tmp_path):

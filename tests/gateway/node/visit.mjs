@@ -2,9 +2,10 @@
 //
 //   node visit.mjs CHROMIUM ORIGIN CALLS [SCREENSHOT]
 //
-// Leaves the page when spans of so many calls have left it: instrumentations hold a span until the browser's timing of
-// its call is known. Prints what became of what was posted until then, as JSON: statuses, and the browser's reason where
-// there is none. What the page posts when it is left is on its way then, and the browser stays until the input ends.
+// Leaves the page when spans of so many calls were taken, or could not be posted: instrumentations hold a span until the
+// browser's timing of its call is known. Prints what became of what was posted until then, as JSON: statuses, and the
+// browser's reason where there is none. What the page posts when it is left is on its way then, and the browser stays
+// until the input ends.
 
 import { chromium } from "playwright-core";
 
@@ -44,7 +45,7 @@ async function visit(page, posts) {
   await posts.ofCalls(Number(calls));
 }
 
-/** What became of the page's OTLP requests; `ofCalls` waits until so many spans were answered, or refused. */
+/** What became of the page's OTLP requests; `ofCalls` waits until so many spans were taken, or could not be posted. */
 function watched(page) {
   const statuses = [];
   let spans = 0;
@@ -52,15 +53,19 @@ function watched(page) {
   const note = (request, outcome) => {
     if (request.method() !== "POST" || !request.url().includes("/v1/")) return;
     statuses.push(outcome);
-    spans += spansOf(JSON.parse(request.postData()));
+    if (!(outcome >= 400)) spans += spansOf(JSON.parse(request.postData())); // the others come again
     changed();
   };
   page.on("response", (response) => note(response.request(), response.status()));
   page.on("requestfailed", (request) => note(request, request.failure().errorText));
   return {
     statuses,
-    async ofCalls(count) {
-      while (spans < count) await new Promise((resolve) => (changed = resolve));
+    ofCalls(count) {
+      return new Promise((resolve, reject) => {
+        changed = () => spans >= count && resolve();
+        changed();
+        setTimeout(() => reject(new Error(`${spans} of ${count} spans: ${statuses}`)), PATIENCE_MS).unref();
+      });
     },
   };
 }
