@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 _LISTS = ("package.json", "package-lock.json")
-# the page needs no package's install script to run, and no package gets to run one
+# nothing here needs the scripts that packages run when they are installed, so none gets to
 _INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 

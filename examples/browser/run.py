@@ -9,6 +9,7 @@ Starts the endpoint, the gateway and the page's server, says where they are, and
 from __future__ import annotations
 
 import argparse
+import errno
 import re
 import secrets
 import signal
@@ -74,8 +75,11 @@ def main() -> None:
         run(port)
     except KeyboardInterrupt:
         pass
-    except (npm.UnavailableError, OSError, RuntimeError) as error:
+    except (npm.UnavailableError, RuntimeError) as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        hint = f"; --port 0 takes another one than {port}" if error.errno == errno.EADDRINUSE else ""
+        sys.exit(f"error: {error}{hint}")
 
 
 def run(port: int) -> None:
