@@ -102,6 +102,8 @@ class Receiver:
             return Answer(204, headers=(*shared_headers(origin), *preflight_headers()))
         client = desk.gate.client_of(head)
         caller = desk.gate.enter(head, client, origin)
+        if desk.watch.is_draining:  # what is being read already is still taken
+            raise Denied(503, "the gateway is about to stop", wait_s=1.0)
         self._check_room()
         body = await desk.bodies.read(receive, client)
         desk.counts.received_bytes += len(body)
@@ -113,8 +115,6 @@ class Receiver:
 
     def _check_room(self) -> None:
         desk = self._desk
-        if desk.watch.is_draining:
-            raise Denied(503, "the gateway is about to stop", wait_s=1.0)
         if desk.watch.shortage:
             raise limited("room", desk.watch.shortage, 4.0)
         if not desk.held.has_room:
