@@ -75,6 +75,17 @@ class Connection(Protocol):
         self._is_in_headers = False
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        """Wait for the rest of the next request's headers, if they have begun behind this one."""
+        super().on_response_complete()
+        if self._has_begun_next:
+            self._wait()
+
+    @property
+    def _has_begun_next(self) -> bool:
+        h11 = getattr(self, "conn", None)
+        return self._is_in_headers if h11 is None else bool(h11.trailing_data[0])
+
     def _count_headers(self, number: int) -> None:
         self._header_bytes += number
         if self._is_in_headers and self._header_bytes > MAX_HEADER_BYTES:

@@ -114,7 +114,7 @@ def _token(  # noqa: PLR0913, PLR0917 - all that a token is made of
     try:
         origins = Origins(values.get("origins", ()))
     except ValueError:
-        report(f"{where}.origins", f"{shortened(values['origins'])} given, accepted: {ACCEPTED}")
+        report(f"{where}.origins", f"{shortened(list(values['origins']))} given, accepted: {ACCEPTED}")
         return None
     if kind == "browser" and not ("app_monitor" in values and origins.patterns):
         report(where, "a browser's token needs app_monitor and origins: anybody can read it in the page")

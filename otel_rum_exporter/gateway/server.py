@@ -187,7 +187,7 @@ class GatewayServer:
     @contextlib.contextmanager
     def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         """Handle signals, where they can be."""
-        handlers = {"SIGTERM": self.stop, "SIGINT": self.stop, "SIGHUP": self._read_anew}
+        handlers = {"SIGTERM": self.stop, "SIGINT": self.stop, "SIGHUP": self.read_anew}
         handled = []
         if threading.current_thread() is threading.main_thread():
             for name, handler in handlers.items():
@@ -202,7 +202,7 @@ class GatewayServer:
             for number in handled:
                 loop.remove_signal_handler(number)
 
-    def _read_anew(self) -> None:
+    def read_anew(self) -> None:
         """Read tokens, app monitors and origins anew; those that were, stay where the new ones are of no use."""
         try:
             policy = self._reload()

@@ -164,7 +164,7 @@ class _Loading:
             return self._with_sources_elsewhere(RumConfig.load(arguments, environ), environ)
         except ConfigError as error:
             self._problems += error.problems
-            return RumConfig(app_monitor_id=str(arguments.get("app_monitor_id") or "") or None)
+            return RumConfig(**read(options, arguments, environ).values)  # for what else is to be checked
 
     def _own_defaults(self, gateway: GatewayOptions) -> dict[str, Any]:
         """Return what differs from an exporter in a process: others' sessions, and nothing accepted may be lost."""
@@ -181,7 +181,8 @@ class _Loading:
 
     def _monitors(self, exporter: RumConfig) -> Monitors:
         entries = read_monitors(self._array("app_monitors"), self._problem)
-        if not entries and exporter.app_monitor_id is None and not self._problems:
+        is_named_badly = any(each.option.startswith("app_monitor") for each in self._problems)
+        if not entries and exporter.app_monitor_id is None and not is_named_badly:
             variable = variable_of("app_monitor_id", options_of(RumConfig)["app_monitor_id"])
             accepts = "an app monitor is needed: here, or as [[app_monitors]] in the configuration file"
             self._problems.append(Problem("app_monitor_id", variable, accepts))

@@ -1,0 +1,59 @@
+"""Gateways on real sockets before an embedded endpoint."""
+
+import pytest
+from gateway_requests import MONITOR, NO_RATES, Gateway
+
+from otel_rum_exporter.testing import LocalRum
+
+EXPORTER = """
+[exporter]
+auth = "none"
+region = "us-east-1"
+endpoint = "{endpoint}"
+domain = "shop.example"
+session_start = "off"
+spool_dir = "{spool}"
+"""
+
+
+@pytest.fixture(scope="session")
+def _local_rum():
+    with LocalRum(None, separate_process=False) as rum:
+        yield rum
+
+
+@pytest.fixture
+def rum(_local_rum):
+    """An endpoint that verifies no signatures, empty, without faults."""
+    _local_rum.reset()
+    yield _local_rum
+    _local_rum.clear_faults()
+
+
+def exporter_table(rum, folder, *, monitor=MONITOR):
+    """Return the table [exporter] of a configuration file."""
+    own = f'app_monitor_id = "{monitor}"\n' if monitor else ""
+    return EXPORTER.format(endpoint=rum.endpoint, spool=folder / "spool") + own
+
+
+@pytest.fixture
+def gateways(clean_environment, tmp_path):  # noqa: ARG001 - what comes first
+    """Makes gateways that send to an endpoint; afterwards they are stopped, and nothing may be lost without a count."""
+    made = []
+
+    def make(rum, toml="", *, monitor=MONITOR, **environ):
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Gateway(folder, toml + exporter_table(rum, folder, monitor=monitor), environ))
+        return made[-1].start()
+
+    yield make
+    for each in made:
+        each.stop()
+        assert each.stats().is_balanced
+
+
+@pytest.fixture
+def gateway(gateways, rum):
+    """A gateway as it is without a configuration file, but for its limits by time, which are off."""
+    return gateways(rum, NO_RATES)

@@ -1,0 +1,174 @@
+"""What the gateway says of itself: health, readiness, metrics, log lines."""
+
+import json
+import logging
+import re
+import sys
+from types import SimpleNamespace
+
+import pytest
+from gateway_requests import NO_RATES, spans
+
+from otel_rum_exporter import RumConfig
+from otel_rum_exporter.gateway.exposition import Metric, of_pipeline, text_of
+from otel_rum_exporter.gateway.log_lines import LineFormatter, fields
+from otel_rum_exporter.gateway.watch import Watch
+from otel_rum_exporter.instruments import READINGS
+from otel_rum_exporter.stats import Counters
+
+# /healthz, /readyz, /metrics
+
+
+def test_a_gateway_that_is_well(gateway):
+    """Alive, ready, on a listener of its own that the receiver's knows nothing of."""
+    assert (gateway.operations("/healthz").status, gateway.operations("/readyz").body) == (200, b"ready\n")
+    assert gateway.client().get("/metrics").status == 404
+    assert gateway.operations("/v1/traces").status == 404
+
+
+def test_metrics(gateway):
+    """Each line is a sample, or says what the next ones are; requests, records, bytes and the pipeline are counted."""
+    client, body = gateway.client(), spans(3)
+    client.post(body)
+    client.get("/v1/traces")
+    answer = gateway.operations("/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    lines = answer.body.decode().splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r'[a-z_]+(\{([a-z_]+="[^"]*",?)+\})? -?[0-9.e+-]+', line) for line in samples), samples
+    for each in (
+        'rum_gateway_requests_total{signal="traces",status="200"} 1',
+        'rum_gateway_requests_total{signal="traces",status="405"} 1',
+        'rum_gateway_records_total{signal="traces"} 3',
+        f"rum_gateway_received_bytes_total {len(body)}",
+        "rum_gateway_in_flight_requests 0",
+        "rum_gateway_connections 1",
+        "rum_gateway_ready 1",
+        "rum_exporter_event_accepted_total 3",
+        "rum_exporter_event_spooled 3",
+    ):
+        assert each in lines
+    described = {line.split()[2] for line in lines if line.startswith("# HELP ")}
+    assert described == {line.split()[2] for line in lines if line.startswith("# TYPE ")}
+    assert {re.split(r"[ {]", line)[0] for line in samples} <= described
+
+
+def test_every_metric_of_the_pipeline_is_there():
+    """What a meter provider would be told is there for Prometheus, too; counters end in _total."""
+    statistics = Counters().snapshot(queued=0)
+    metrics = list(of_pipeline(statistics, has_spool=True))
+    assert len(metrics) == len(READINGS) + 3
+    assert all(metric.name.endswith("_total") == (metric.kind == "counter") for metric in metrics)
+    without = {metric.name for metric in of_pipeline(statistics, has_spool=False)}
+    assert {metric.name for metric in metrics} - without >= {"rum_exporter_spool_size_bytes"}
+
+
+def test_labels_are_escaped():
+    """No value can end its line."""
+    text = text_of([Metric("a_total", "counter", "One\nline", [({"b": 'c"\\\n'}, 1)])])
+    assert text == '# HELP a_total One\\nline\n# TYPE a_total counter\na_total{b="c\\"\\\\\\n"} 1\n'
+
+
+# readiness
+
+
+class Moment:
+    """A pipeline that says what a test wants it to say, and a clock."""
+
+    def __init__(self):
+        self.now, self.said = 0.0, {}
+
+    def stats(self):
+        return Counters().snapshot(**{"queued": 0, **self.said})
+
+
+@pytest.mark.parametrize(
+    ("said", "free", "shortage", "troubles"),
+    [
+        ({"spooled_bytes": 899}, 1000, "", []),
+        ({"spooled_bytes": 900}, 1000, "", ["the spool is nearly full"]),
+        ({"spooled_bytes": 980}, 1000, "the spool is full", ["the spool is full"]),
+        ({}, 49, "the spool's disk is full", ["the spool's disk is full"]),
+        ({"queued": 1_000_000}, 1000, "", []),
+    ],
+)
+def test_readiness_by_the_spool(tmp_path, said, free, shortage, troubles):
+    """From nine tenths on a spool makes the gateway unready, and near its end requests are turned away."""
+    moment = Moment()
+    moment.said = said
+    config = RumConfig(spool_dir=tmp_path, spool_max_bytes=1000, spool_reserve_bytes=50)
+    watch = Watch(moment, config, lambda: 0.0, lambda _: free)
+    watch.look()
+    assert (watch.shortage, watch.troubles()) == (shortage, troubles)
+
+
+@pytest.mark.parametrize(("said", "shortage"), [({"queued": 89}, ""), ({"queued": 90}, "the queue is full")])
+def test_readiness_by_the_queue(said, shortage):
+    """Without a spool the memory's bound counts."""
+    moment = Moment()
+    moment.said = said
+    watch = Watch(moment, RumConfig(queue_events=100), lambda: 0.0)
+    watch.look()
+    assert watch.shortage == shortage
+
+
+def test_readiness_by_the_circuit():
+    """An endpoint that does not answer makes the gateway unready after a minute, until it answers."""
+    moment = Moment()
+    watch = Watch(moment, RumConfig(), lambda: moment.now)
+    for now, circuit, is_ready in (
+        (0.0, "closed", True),
+        (10.0, "open", True),
+        (69.9, "probing", True),
+        (70.0, "open", False),
+        (80.0, "closed", True),
+        (90.0, "open", True),
+    ):
+        moment.now, moment.said = now, {"circuit": circuit}
+        watch.look()
+        assert (not watch.troubles()) == is_ready, now
+
+
+# log lines
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_log_line_is_one_line(as_json):
+    """Whatever a record holds, it can neither end its line nor begin another field."""
+    record = logging.LogRecord("a.b", logging.WARNING, "", 0, 'x\n\x1b[31m\u2028 level=error "', None, None)
+    record.__dict__.update(fields(client='1\n2" status=200', status=429))
+    line = LineFormatter(as_json=as_json).format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    if as_json:
+        found = json.loads(line)
+        assert (found["level"], found["client"], found["status"]) == ("warning", '1\n2" status=200', 429)
+    else:
+        assert line.endswith(r'client="1\n2\" status=200" status=429')
+        assert " level=warning logger=a.b message=" in line
+
+
+def test_a_log_line_of_an_error_says_what_and_where():
+    """An exception is its type, its message and its place, without the values around it."""
+    canary = SimpleNamespace(body="canary-body")
+    try:
+        canary.nothing  # noqa: B018 - to fail
+    except AttributeError:
+        record = logging.LogRecord("a", logging.ERROR, "", 0, "failed", None, sys.exc_info())
+    found = json.loads(LineFormatter(as_json=True).format(record))
+    assert found["error"].startswith("AttributeError: ")
+    assert re.search(r"test_gateway_operations\.py:\d+$", found["at"])
+    assert "canary-body" not in str(found)
+
+
+def test_the_access_log(gateways, rum, caplog):
+    """Where it is asked for there is a line for each request, without token and body."""
+    caplog.set_level(logging.INFO, "otel_rum_exporter.gateway.access")
+    gateway = gateways(rum, "[gateway]\naccess_log = true\n" + NO_RATES)
+    client = gateway.client()
+    assert client.post(spans(session="canary-session")).status == 200
+    assert client.post(spans(), x_api_key="canary-token-0123456789").status == 401
+    records = [record for record in caplog.records if record.name == "otel_rum_exporter.gateway.access"]
+    lines = [LineFormatter(as_json=False).format(record) for record in records]
+    assert [re.search(r"status=(\d+) client=127.0.0.1", line)[1] for line in lines] == ["200", "401"]
+    assert "canary" not in "".join(lines)

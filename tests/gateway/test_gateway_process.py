@@ -1,0 +1,319 @@
+"""The command as people run it: real processes, real signals, and what is on disk when one is killed."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from bare_environment import bare_environment
+from conftest import exporter_table
+from gateway_requests import MONITOR, NO_RATES, WAIT_S, Client, spans
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs.export import LogRecordExportResult
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.testing import CREDENTIALS, LocalRum
+
+PROGRAM = str(Path(sys.executable).with_name("otel-rum-exporter"))
+FREE_PORTS = ("--port", "0", "--operations-port", "0")
+
+needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+
+
+class Process:
+    """A gateway in a process of its own."""
+
+    def __init__(self, *arguments, program=(PROGRAM,), **variables):
+        self.popen = subprocess.Popen(
+            [*program, "gateway", *FREE_PORTS, *map(str, arguments)],
+            env=bare_environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        greeting = "".join(self.popen.stdout.readline() for _ in range(4))
+        found = re.search(r"at (http://\S+) .* (http://\S+)/healthz", greeting, re.DOTALL)
+        if found is None:
+            self.popen.kill()
+            pytest.fail(greeting + self.end())
+        self.url, self.operations_url = found.groups()
+
+    def client(self):
+        return contextlib.closing(Client(self.url))
+
+    def operations(self, path):
+        with contextlib.closing(Client(self.operations_url)) as client:
+            return client.get(path)
+
+    def signal(self, number):
+        self.popen.send_signal(number)
+
+    def end(self):
+        """Wait for the end; return what was logged."""
+        return self.popen.communicate(timeout=WAIT_S)[1]
+
+
+@pytest.fixture
+def processes():
+    """Runs gateways; those that are left are killed."""
+    made = []
+
+    def make(*arguments, **options):
+        made.append(Process(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.popen.kill()
+        each.end()
+
+
+@pytest.fixture
+def configured(processes, rum, tmp_path):
+    """Runs a gateway with a configuration file that sends to the endpoint."""
+
+    def make(more="", **options):
+        path = tmp_path / "gateway.toml"
+        path.write_text(more + NO_RATES + exporter_table(rum, tmp_path))
+        return processes("--config", path, **options)
+
+    return make
+
+
+def run(*arguments, **variables):
+    """Run the command to its end; return exit code, output, errors."""
+    command = [PROGRAM, "gateway", *map(str, arguments)]
+    done = subprocess.run(
+        command, env=bare_environment(**variables), capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def spooled(folder):
+    """Return how many events a spool holds."""
+    directory = SpoolDirectory(folder)
+    opened = [directory.open_beside(path) for path in directory.files()]
+    number = sum(each.events for each in opened)
+    for each in opened:
+        each.close()
+    return number
+
+
+# the way in
+
+
+def test_the_flags_are_enough(processes, tmp_path):
+    """Without a file: the app monitor's id, a region, credentials; OpenTelemetry's own exporters send to it."""
+    with LocalRum(separate_process=False) as rum:
+        variables = {"AWS_ACCESS_KEY_ID": CREDENTIALS[0], "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1]}
+        gateway = processes(
+            *("--endpoint", rum.endpoint, "--region", "us-east-1", "--app-monitor-id", MONITOR),
+            *("--spool-dir", tmp_path / "spool"),
+            **variables,
+        )
+        exporter = OTLPSpanExporter(f"{gateway.url}/v1/traces", compression=Compression.Gzip, timeout=WAIT_S)
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        tracer = provider.get_tracer("test")
+        for _ in range(100):
+            tracer.start_span("work", attributes={"session.id": "s-1"}).end()
+        provider.shutdown()
+        gateway.signal(signal.SIGTERM)
+        assert "ERROR" not in gateway.end()
+        assert len(rum.wait_for_events(100)) == 100
+
+
+def test_empty_exports_of_the_sdk(configured):
+    """Exporters that have nothing to say are answered with success, as both kinds are."""
+    gateway = configured()
+    assert OTLPSpanExporter(f"{gateway.url}/v1/traces").export([]) is SpanExportResult.SUCCESS
+    assert OTLPLogExporter(f"{gateway.url}/v1/logs").export([]) is LogRecordExportResult.SUCCESS
+
+
+def test_check(tmp_path):
+    """--check shows what would be used and starts nothing."""
+    code, output, _ = run("--check", "--spool-dir", tmp_path / "spool", OTEL_EXPORTER_RUM_APP_MONITOR_ID=MONITOR)
+    assert code == 0
+    assert f"app_monitor_id = {MONITOR}  # OTEL_EXPORTER_RUM_APP_MONITOR_ID\n" in output
+    assert f"spool_dir = {tmp_path / 'spool'}  # command line\n" in output
+    assert not (tmp_path / "spool").exists()
+
+
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_what_is_wrong_is_said_at_once(check):
+    """All problems of a configuration in one go, with exit code 2."""
+    code, output, errors = run(*check, "--host", "0.0.0.0", "--port", "-1", "--log-format", "xml")  # noqa: S104 - it refuses
+    assert (code, output) == (2, "")
+    assert [line.split()[0] for line in errors.splitlines()] == [
+        "The", "gateway.port:", "gateway.log_format:", "app_monitor_id", "gateway.host:",
+    ]  # fmt: skip
+
+
+def test_a_spool_that_cannot_be_used(tmp_path):
+    """Where events cannot be kept the gateway does not start: its 200 would promise too much."""
+    (tmp_path / "file").write_text("")
+    code, _, errors = run("--spool-dir", tmp_path / "file" / "spool", "--app-monitor-id", MONITOR)
+    assert code == 2
+    assert errors.startswith("The spool is not usable")
+
+
+def test_an_address_that_is_in_use(tmp_path):
+    """One line says so, without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, errors = run("--port", port, "--app-monitor-id", MONITOR, "--spool-dir", tmp_path / "spool")
+    assert code == 1
+    assert re.fullmatch(rf"Error: cannot listen on 127.0.0.1:{port} or .*; --port and .* take free ones\n", errors)
+
+
+def test_warnings_where_others_reach_it(configured):
+    """Beyond this machine without TLS and tokens is allowed when it is asked for, and warned of."""
+    gateway = configured('[gateway]\nhost = "0.0.0.0"\nallow_anonymous = true\n')
+    gateway.popen.terminate()
+    errors = gateway.end()
+    assert "travel in the clear" in errors
+    assert "anybody who reaches this address" in errors
+
+
+# on disk
+
+
+@needs_signals
+def test_what_was_answered_is_on_disk(configured, rum, tmp_path):
+    """A gateway that is killed right after its 200 has lost nothing: the next one delivers it without being asked."""
+    rum.set_faults(status=503)
+    gateway = configured()
+    with gateway.client() as client:
+        assert [client.post(spans(10, session=f"s-{each}")).status for each in range(10)] == [200] * 10
+    gateway.signal(signal.SIGKILL)
+    gateway.end()
+    assert spooled(tmp_path / "spool") == 100
+    rum.clear_faults()
+    configured()
+    assert len(rum.wait_for_events(100)) == 100
+
+
+# signals
+
+
+@needs_signals
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_end_in_order(configured, number):
+    """What is on its way when the signal comes is answered, nothing more is taken, and the exit code is 0."""
+    gateway = configured()
+    body = spans(3)
+    with gateway.client() as client, client.raw() as raw:
+        raw.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-type: application/x-protobuf\r\n")
+        raw.sendall(f"content-length: {len(body)}\r\nexpect: 100-continue\r\n\r\n".encode())
+        assert raw.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is being read
+        gateway.signal(number)
+        while _accepts(client):
+            pass
+        raw.sendall(body)
+        assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
+    assert "level=error" not in gateway.end()
+    assert gateway.popen.returncode == 0
+
+
+def _accepts(client):
+    try:
+        client.raw().close()
+    except OSError:
+        return False
+    return True
+
+
+@needs_signals
+def test_a_sender_that_does_not_end_does_not_hold_up_the_end(configured, rum, tmp_path):
+    """A body that never ends and an endpoint that never answers: the gateway stops all the same, with its events kept."""
+    rum.set_faults(hang=True)
+    gateway = configured("[gateway]\ndrain_timeout = 2000\n")
+    with gateway.client() as client, client.raw() as raw:
+        assert client.post(spans(5)).status == 200
+        raw.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-type: application/x-protobuf\r\n")
+        raw.sendall(b"content-length: 100\r\n\r\nx")
+        gateway.signal(signal.SIGTERM)
+        gateway.end()
+    assert gateway.popen.returncode == 0
+    assert spooled(tmp_path / "spool") == 5
+
+
+@needs_signals
+def test_not_ready_while_it_ends(configured):
+    """While a gateway answers what it has begun, /readyz sends others elsewhere, and /healthz says that it is alive."""
+    gateway = configured()
+    with gateway.client() as client, client.raw() as raw:
+        raw.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-type: application/x-protobuf\r\n")
+        raw.sendall(b"content-length: 1\r\nexpect: 100-continue\r\n\r\n")
+        assert raw.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        gateway.signal(signal.SIGTERM)
+        while (answer := gateway.operations("/readyz")).status == 200:
+            pass
+        assert (answer.status, answer.body) == (503, b"draining\n")
+        assert gateway.operations("/healthz").status == 200
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_sighup(configured, tmp_path):
+    """SIGHUP reads tokens anew, and the log says what was read."""
+    old, new = "old-token-0123456789", "new-token-0123456789"
+    gateway = configured(f'[[tokens]]\ntoken = "{old}"\n')
+    path = tmp_path / "gateway.toml"
+    path.write_text(path.read_text().replace(old, new))
+    with gateway.client() as client:
+        assert [client.post(spans(), x_api_key=each).status for each in (old, new)] == [200, 401]
+        gateway.signal(signal.SIGHUP)
+        while client.post(spans(), x_api_key=new).status == 401:
+            pass
+        assert [client.post(spans(), x_api_key=each).status for each in (old, new)] == [401, 200]
+    gateway.signal(signal.SIGTERM)
+    errors = gateway.end()
+    assert 'message="Read anew: 1 tokens, 0 app monitors"' in errors
+    assert not [each for each in (old, new) if each in errors]
+
+
+# without the compiled parts
+
+
+def test_without_httptools_and_uvloop(configured):
+    """Where they are not installed the gateway is slower, and has the same limits."""
+    script = "import sys; sys.modules |= {'httptools': None, 'uvloop': None}; "
+    script += "from otel_rum_exporter.cli import main; main()"
+    gateway = configured("[gateway]\nheader_timeout = 200\n", program=(sys.executable, "-c", script))
+    with gateway.client() as client:
+        assert [client.post(spans()).status for _ in range(3)] == [200] * 3
+        for first in (b"POST /v1", b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-length: 0\r\n\r\nPOST /v1"):
+            with client.raw() as raw:
+                raw.sendall(first)
+                answer = b"".join(iter(lambda raw=raw: raw.recv(65536), b""))
+                assert answer.startswith(b"HTTP/1.1 415 " if b"length" in first else b"")
+
+
+def test_many_at_once(configured, rum, tmp_path):
+    """Requests of many connections are all answered, and every event of a 200 arrives."""
+    gateway = configured()
+    statuses = []
+
+    def send(number):
+        with gateway.client() as client:
+            statuses.extend(client.post(spans(5, session=f"s-{number}")).status for _ in range(10))
+
+    threads = [threading.Thread(target=send, args=[number]) for number in range(20)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert statuses == [200] * 200
+    gateway.signal(signal.SIGTERM)
+    gateway.end()
+    assert rum.stats()["events_distinct"] + spooled(tmp_path / "spool") == 1000

@@ -1,0 +1,167 @@
+"""Limits by client, token and session, and what is held of bodies: pure, then over HTTP."""
+
+import pytest
+from gateway_requests import JSON, NO_RATES, json_logs, spans
+from hypothesis import given
+from hypothesis import strategies as some
+
+from otel_rum_exporter.gateway.limits import NO_LIMIT, Held, Rate, RateTable, retry_after
+
+TWO_A_SECOND = Rate(2.0, 4.0)
+
+
+def test_a_burst_then_the_rate():
+    """After a pause as many may come at once as the burst says, then as the rate does."""
+    table = RateTable(10)
+    assert [table.take("a", TWO_A_SECOND, 0.0) for _ in range(5)] == [0, 0, 0, 0, 0.5]
+    assert table.take("a", TWO_A_SECOND, 0.5) == 0
+    assert table.take("a", TWO_A_SECOND, 0.5) == 0.5
+    assert [table.take("a", TWO_A_SECOND, 1000.0) for _ in range(5)] == [0, 0, 0, 0, 0.5]
+
+
+def test_keys_are_apart():
+    """One sender's limit is not another one's."""
+    table = RateTable(10)
+    table.charge("a", TWO_A_SECOND, 0.0, 100)
+    assert table.take("a", TWO_A_SECOND, 0.0) > 0
+    assert table.take("b", TWO_A_SECOND, 0.0) == 0
+
+
+def test_what_was_too_much_is_waited_for():
+    """A request of more records than are left is counted in full, so that the next one waits for all of them."""
+    table = RateTable(10)
+    table.charge("a", TWO_A_SECOND, 0.0, 14)
+    assert table.wait_s("a", TWO_A_SECOND, 0.0) == 5.5
+    assert table.wait_s("a", TWO_A_SECOND, 5.5) == 0
+
+
+def test_no_limit_remembers_nobody():
+    """Where nothing is limited nothing is kept."""
+    table = RateTable(10)
+    assert [table.take(each, NO_LIMIT, 0.0) for each in range(100)] == [0] * 100
+    assert len(table) == 0
+
+
+def test_the_table_is_bounded():
+    """Of too many senders those that were seen last are remembered."""
+    table = RateTable(3)
+    for each in range(100):
+        table.charge(each, TWO_A_SECOND, 0.0, 10)
+    assert len(table) == 3
+    assert [table.wait_s(each, TWO_A_SECOND, 0.0) > 0 for each in (96, 97, 98, 99)] == [False, True, True, True]
+
+
+@given(some.lists(some.floats(0, 10), max_size=200))
+def test_never_more_than_rate_and_burst(pauses):
+    """Whatever the moments, no more passes than burst + rate * time; a clock that stands still changes nothing."""
+    table, now, passed = RateTable(10), 0.0, 0
+    for pause in pauses:
+        now += pause
+        passed += table.take("a", TWO_A_SECOND, now) == 0
+        assert passed <= TWO_A_SECOND.burst + TWO_A_SECOND.per_second * now + 1e-6
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 0.2, 1.0, 3.5, 60.0, 1e9])
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999999])
+def test_retry_after(wait_s, chance):
+    """Whoever is turned away is asked to come back after 1 to 5 seconds: OTLP exporters do not wait for longer."""
+    assert 1 <= retry_after(wait_s, chance) <= 5
+    assert retry_after(wait_s, chance) >= min(4, wait_s)
+
+
+def test_held_bytes_are_shared():
+    """Bodies in flight are bounded together, and each client has a share only."""
+    held = Held(2, 1000)
+    assert held.take("a", 250)
+    assert not held.take("a", 1)
+    assert [held.take(each, 250) for each in "bcd"] == [True, True, True]
+    assert not held.take("e", 1)
+    held.release("b", 250)
+    assert held.take("e", 1)
+    assert held.size_bytes == 751
+
+
+# over HTTP
+
+
+def test_a_client_with_too_many_requests(gateways, rum):
+    """A client over its limit gets 429 and when to come back; a client behind a trusted proxy is one of its own."""
+    gateway = gateways(
+        rum,
+        "[gateway]\ntrusted_proxies = '127.0.0.1'\n"
+        "[limits]\nclient_requests_per_second = 0.001\nclient_burst = 2\nclient_records_per_second = 0\n",
+    )
+    client = gateway.client(x_forwarded_for="192.0.2.1")
+    answers = [client.post(spans()) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert 1 <= int(answers[2].headers["retry-after"]) <= 5
+    assert "too many requests from this address" in answers[2].status_message
+    assert client.post(spans(), x_forwarded_for="192.0.2.2").status == 200
+    assert client.post(spans(), x_forwarded_for="192.0.2.2, 192.0.2.1").status == 429
+    assert gateway.metric('rum_gateway_limited_total{limit="client_requests"}') == 2
+
+
+def test_an_address_that_nobody_trusts_says_nothing(gateways, rum):
+    """Without trusted proxies X-Forwarded-For changes nothing: anybody can write it."""
+    gateway = gateways(rum, "[limits]\nclient_requests_per_second = 0.001\nclient_burst = 1\n")
+    client = gateway.client()
+    statuses = [client.post(spans(), x_forwarded_for=f"192.0.2.{each}").status for each in range(3)]
+    assert statuses == [200, 429, 429]
+
+
+def test_a_client_with_too_many_records(gateways, rum):
+    """What a request had too much of, the next ones wait for."""
+    gateway = gateways(
+        rum,
+        "[limits]\nclient_records_per_second = 0.001\nsession_records_per_minute = 0\nclient_requests_per_second = 0\n",
+    )
+    client = gateway.client()
+    assert [client.post(spans(10)).status for _ in range(2)] == [200, 429]
+
+
+def test_a_token_with_too_much(gateways, rum):
+    """Two tokens of one name are one sender; another token has limits of its own."""
+    tokens = [("a", "a" * 16), ("a", "b" * 16), ("c", "c" * 16)]
+    written = [f'[[tokens]]\nname = "{name}"\ntoken = "{token}"\n' for name, token in tokens]
+    limits = NO_RATES.replace("token_requests_per_second = 0", "token_requests_per_second = 0.001\ntoken_burst = 2")
+    client = gateways(rum, limits + "".join(written)).client()
+    statuses = [client.post(spans(), x_api_key=token * 16).status for token in "abac"]
+    assert statuses == [200, 200, 429, 200]
+
+
+def test_a_session_with_too_much(gateways, rum):
+    """The records of a session over its limit are rejected and counted; other sessions go on."""
+    gateway = gateways(rum, NO_RATES.replace("minute = 0", "minute = 5"))
+    client = gateway.client()
+    assert client.post(spans(4)).partial_success == (0, "")
+    assert client.post(spans(4)).partial_success == (3, "3 session_limit")
+    assert client.post(json_logs(1), "/v1/logs", JSON).partial_success == (1, "1 session_limit")
+    assert client.post(spans(4, session="s-2")).partial_success == (0, "")
+    assert gateway.stats().received == 9
+
+
+def test_the_queue_is_full(gateways, rum):
+    """Without a spool and with no room in memory requests get 429 before their bodies are read; none was dropped."""
+    rum.set_faults(status=503)
+    small = "[gateway]\nspool = false\n" + NO_RATES
+    gateway = gateways(rum, small, OTEL_EXPORTER_RUM_QUEUE_EVENTS="100")
+    client = gateway.client()
+    for _ in range(2000):
+        answer = client.post(spans(10))
+        if answer.status == 429:
+            break
+    assert answer.status == 429
+    assert answer.status_message == "the queue is full"
+    assert gateway.operations("/readyz").status == 503
+    rum.clear_faults()
+
+
+def test_what_does_not_fit_into_memory_is_not_acknowledged(gateways, rum):
+    """A request of which something finds no room is answered with 503, so that it comes again."""
+    rum.set_faults(status=503)
+    small = "[gateway]\nspool = false\n" + NO_RATES
+    gateway = gateways(rum, small, OTEL_EXPORTER_RUM_QUEUE_EVENTS="10")
+    answer = gateway.client().post(spans(11))
+    assert (answer.status, gateway.stats().events_dropped) == (503, {"queue_full": 1})
+    assert 1 <= int(answer.headers["retry-after"]) <= 5
+    rum.clear_faults()

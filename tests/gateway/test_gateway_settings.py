@@ -1,0 +1,255 @@
+"""A gateway's configuration: where options come from, what is refused, what is shown."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from gateway_requests import MONITOR, OTHER_MONITOR
+
+from otel_rum_exporter import ConfigError, RumConfig
+from otel_rum_exporter.gateway.settings import GatewayOptions, LimitOptions
+from otel_rum_exporter.gateway.settings_file import default_spool_dir, is_loopback, load
+from otel_rum_exporter.gateway.settings_shown import shown
+from otel_rum_exporter.options import options_of
+
+TOKEN = "server-token-0123456789"  # noqa: S105 - no real one
+VARIABLES = {"OTEL_EXPORTER_RUM_APP_MONITOR_ID": MONITOR, "HOME": "/home/a"}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Loads a configuration of a file's text, flags and variables."""
+
+    def read(text="", flags=None, **environ):
+        path = tmp_path / "gateway.toml"
+        path.write_text(text)
+        return load(flags or {}, {**VARIABLES, **environ}, path)
+
+    return read
+
+
+@pytest.fixture
+def problems(settings):
+    """Return the problems of a configuration, one line each."""
+
+    def read(text="", flags=None, **environ):
+        with pytest.raises(ConfigError) as error:
+            settings(text, flags, **environ)
+        return [str(each) for each in error.value.problems]
+
+    return read
+
+
+def test_without_any_configuration_but_the_app_monitor():
+    """The defaults are safe: this machine only, sessions required, on disk with fsync, nothing accepted dropped."""
+    found = load({}, VARIABLES, None)
+    assert (found.gateway.host, found.gateway.port) == ("127.0.0.1", 4318)
+    assert (found.gateway.operations_host, found.gateway.operations_port) == ("127.0.0.1", 13133)
+    exporter = found.exporter
+    assert (exporter.session, exporter.spool_fsync, exporter.overflow) == ("require", True, "drop_newest")
+    assert exporter.spool_dir is not None
+    assert (exporter.max_age, exporter.app_monitor_id) == (172_800_000, MONITOR)
+    assert not found.policy.needs_token
+    assert not found.policy.origins.patterns
+
+
+def test_flag_before_variable_before_file_before_default(settings):
+    """Each option comes from the first place that says it, and `sources` says which."""
+    text = '[exporter]\nregion = "eu-west-1"\ndomain = "file.example"\nrelease_id = "file"\nsession = "process"\n'
+    found = settings(
+        text,
+        {"exporter": {"region": "eu-west-3"}},
+        OTEL_EXPORTER_RUM_REGION="eu-west-2",
+        OTEL_EXPORTER_RUM_DOMAIN="variable.example",
+        AWS_REGION="eu-north-1",
+    )
+    exporter = found.exporter
+    assert (exporter.region, exporter.domain, exporter.release_id) == ("eu-west-3", "variable.example", "file")
+    assert exporter.session == "process"
+    names = ("region", "domain", "release_id", "session", "spool_fsync", "alias")
+    assert [found.sources["exporter", name] for name in names] == [
+        "command line",
+        "OTEL_EXPORTER_RUM_DOMAIN",
+        "configuration file",
+        "configuration file",
+        "default of the gateway",
+        "default",
+    ]
+
+
+def test_aws_variables_count_last(settings):
+    """AWS's own variables count where nothing else is said."""
+    assert settings(AWS_REGION="eu-north-1").exporter.region == "eu-north-1"
+    assert settings(AWS_REGION="eu-north-1").sources["exporter", "region"] == "AWS_REGION"
+    assert settings('[exporter]\nregion = "eu-west-1"\n', AWS_REGION="eu-north-1").exporter.region == "eu-west-1"
+
+
+def test_no_spool(settings):
+    """Without a spool the memory's defaults hold, whatever a variable says of its place."""
+    exporter = settings("[gateway]\nspool = false\n", OTEL_EXPORTER_RUM_SPOOL_DIR="/somewhere").exporter
+    assert (exporter.spool_dir, exporter.max_age) == (None, 300_000)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b", "XDG_STATE_HOME": "/x"}, "/var/lib/a/spool"),
+        ({"XDG_STATE_HOME": "/x"}, "/x/otel-rum-exporter/spool"),
+        ({"XDG_STATE_HOME": "relative"}, "~/.local/state/otel-rum-exporter/spool"),
+        ({}, "~/.local/state/otel-rum-exporter/spool"),
+    ],
+)
+def test_where_the_spool_is(monkeypatch, environ, expected):
+    """systemd's directory counts first, then the user's; never one that others may write to."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000, raising=False)
+    assert default_spool_dir(environ) == Path(expected).expanduser()
+
+
+def test_where_roots_spool_is(monkeypatch):
+    """Root's spool is the system's."""
+    monkeypatch.setattr("os.geteuid", lambda: 0, raising=False)
+    assert default_spool_dir({"XDG_STATE_HOME": "/x"}) == Path("/var/lib/otel-rum-exporter/spool")
+
+
+# tokens
+
+
+@pytest.mark.parametrize("way", ["token", "sha256", "token_file", "token_env"])
+def test_a_token_may_stand_in_several_places(settings, tmp_path, way):
+    """A token is given as itself, as its hash, in a file or in a variable; the same is found each way."""
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    said = {
+        "token": f'token = "{TOKEN}"',
+        "sha256": f'token = "sha256:{hashlib.sha256(TOKEN.encode()).hexdigest()}"',
+        "token_file": f"token_file = '{tmp_path / 'token'}'",
+        "token_env": 'token_env = "GATEWAY_TOKEN"',
+    }[way]
+    tokens = settings(f"[[tokens]]\n{said}\n", GATEWAY_TOKEN=TOKEN).policy.tokens
+    found = tokens.find(TOKEN)
+    assert (found.name, found.kind, found.monitor) == ("server-1", "server", None)
+    assert tokens.find(TOKEN + "x") is None
+
+
+def test_a_tokens_own_limits(settings):
+    """A token has its own limits, or those of [limits]."""
+    text = (
+        f'[limits]\ntoken_burst = 7\n[[tokens]]\ntoken = "{TOKEN}"\nrequests_per_second = 3\nrecords_per_second = 0\n'
+    )
+    (token,) = settings(text).policy.tokens.known
+    assert (token.requests.per_second, token.requests.burst, token.records.is_limit) == (3, 7, False)
+
+
+BROWSER = f'kind = "browser"\ntoken = "{TOKEN}"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[[", "config: "),
+        ("[gatway]\n", "gatway: no such table; there are gateway, limits, exporter, app_monitors, tokens"),
+        ("gateway = 1\n", "gateway: a table, written [gateway]"),
+        ("[tokens]\n", "tokens: an array of tables, each written [[tokens]]"),
+        ("[gateway]\nhst = 'x'\n", "gateway.hst: no such option, did you mean host?"),
+        ("[gateway]\nport = 70000\n", "gateway.port: 70000 given, accepted: an integer from 0 to 65535"),
+        ("[gateway]\nhost = 'a b'\n", "gateway.host: 'a b' given, accepted: a host name or an address"),
+        ("[gateway]\nallowed_origins = ['*']\n", "gateway.allowed_origins: ['*'] given, accepted: an origin such as"),
+        ("[gateway]\ntrusted_proxies = 'proxy'\n", "gateway.trusted_proxies: 'proxy' given, accepted: addresses"),
+        ("[gateway]\ntls_key = 'key.pem'\n", "gateway.tls_certificate: together with gateway.tls_key"),
+        (
+            "[gateway]\nhost = '0.0.0.0'\n",
+            "gateway.host: '0.0.0.0' given, accepted: without tokens an address that only",
+        ),
+        ("[gateway]\nhost = '::'\n", "gateway.host: '::' given, accepted: without tokens"),
+        ("[gateway]\nhost = 'gateway.example'\n", "gateway.host: 'gateway.example' given"),
+        ("[limits]\ndepth = 41\n", "limits.depth: 41 given, accepted: an integer from 1 to 40"),
+        ("[exporter]\nregion = 'moon'\n", "region (OTEL_EXPORTER_RUM_REGION): 'moon' given"),
+        ("[[app_monitors]]\nname = 'a'\n", "app_monitors[1].id: missing, accepted: a UUID"),
+        ("[[app_monitors]]\nid = 'a'\n", "app_monitors[1].id: 'a' given, accepted: a UUID"),
+        (f"[[app_monitors]]\nid = '{MONITOR}'\n" * 2, "app_monitors[2].id: listed twice"),
+        ("[[tokens]]\n", "tokens[1]: one of token, token_file, token_env"),
+        (f"[[tokens]]\ntoken = '{TOKEN}'\ntoken_env = 'A'\n", "tokens[1]: one of token, token_file, token_env"),
+        ("[[tokens]]\ntoken = 'short'\n", "tokens[1].token: a value not shown, accepted: 16 to 512 printable"),
+        ("[[tokens]]\ntoken = 12345\n", "tokens[1].token: a value given, accepted: text"),
+        ("[[tokens]]\ntoken_env = 'UNSET'\n", "tokens[1].token_env: a value not shown, accepted: 16 to 512"),
+        ("[[tokens]]\ntoken_file = '/nowhere/token'\n", "tokens[1].token_file: cannot be read: No such file"),
+        (f"[[tokens]]\ntoken = '{TOKEN}'\n" * 2, "tokens[2]: the same token as another one's"),
+        (f"[[tokens]]\ntoken = '{TOKEN}'\norigins = ['https://a.example']\n", "tokens[1].origins: only of a browser's"),
+        (f"[[tokens]]\n{BROWSER}", "tokens[1]: a browser's token needs app_monitor and origins"),
+        (f"[[tokens]]\n{BROWSER}app_monitor = '{MONITOR}'\norigins = ['null']\n", "tokens[1].origins: ['null'] given"),
+        (
+            f"[[tokens]]\n{BROWSER}app_monitor = '{OTHER_MONITOR}'\norigins = ['https://a.example']\n",
+            "tokens[1].app_monitor: no such app monitor",
+        ),
+        (f"[[tokens]]\ntoken = '{TOKEN}'\nkid = 'a'\n", "tokens[1].kid: no such member; there are name, kind, token"),
+    ],
+)
+def test_what_is_refused(problems, text, expected):
+    """A problem says what is wrong and what is accepted, and shows no token."""
+    found = problems(text)
+    assert any(each.startswith(expected) for each in found), found
+    assert TOKEN not in str(found)
+
+
+def test_all_problems_at_once(problems):
+    """Whoever writes a configuration sees all that is wrong with it."""
+    found = problems("[gateway]\nport = -1\n[limits]\nrecords = 0\n[exporter]\nauth = 'basic'\n[[tokens]]\n")
+    assert len(found) == 4
+
+
+def test_an_app_monitor_is_needed(settings):
+    """Without any app monitor nothing could be sent."""
+    with pytest.raises(ConfigError, match="an app monitor is needed"):
+        settings(OTEL_EXPORTER_RUM_APP_MONITOR_ID="")
+    listed = settings(f"[[app_monitors]]\nid = '{MONITOR}'\n", OTEL_EXPORTER_RUM_APP_MONITOR_ID="")
+    assert listed.policy.monitors.get(MONITOR.upper()).id == MONITOR
+    assert listed.exporter.app_monitor_id is None
+
+
+@pytest.mark.parametrize(
+    "text", ["host = '0.0.0.0'\nallow_anonymous = true\n", f"host = '::'\n[[tokens]]\ntoken = '{TOKEN}'\n"]
+)
+def test_what_may_listen_for_others(settings, text):
+    """With tokens, or when it is asked for in so many words, a gateway listens beyond this machine."""
+    found = settings(f"[gateway]\n{text}")
+    assert found.policy.needs_token == ("tokens" in text)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("10.0.0.1", False), ("::", False)],
+)
+def test_loopback(host, expected):
+    """What only this machine reaches."""
+    assert is_loopback(host) == expected
+
+
+# what is shown
+
+
+def test_what_is_shown(settings):
+    """Each option is shown with its value and where that is from, and no secret is."""
+    text = f"""
+[exporter]
+user_id_secret = "canary-secret"
+[[app_monitors]]
+id = "{OTHER_MONITOR}"
+[[tokens]]
+{BROWSER}app_monitor = "{OTHER_MONITOR}"
+origins = ["https://*.shop.example"]
+"""
+    lines = list(shown(settings(text)))
+    for each in (
+        "port = 4318  # default",
+        "session = require  # default of the gateway",
+        "user_id_secret = ***  # configuration file",
+        "token = ***",
+        "origins = https://*.shop.example",
+        "requests without a token: refused",
+    ):
+        assert each in lines
+    names = {line.partition(" = ")[0] for line in lines}
+    kinds = (GatewayOptions, LimitOptions, RumConfig)
+    missing = {name for kind in kinds for name in options_of(kind)} - names
+    assert missing == {"app_monitor_id", "app_monitor_name", "app_version"}
+    digest = hashlib.sha256(TOKEN.encode()).hexdigest()
+    assert not [each for each in ("canary-secret", TOKEN, digest[:8]) if each in "\n".join(lines)]
