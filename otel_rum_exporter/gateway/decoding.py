@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -16,6 +17,8 @@ from otel_rum_exporter.otlp import Log, Resource, Span
 
 _MAX_REASONS = 8  # that are told apart
 _OWN_NAMES = ("service.name", "service.version")  # and all of aws.rum.: what AppMonitorDetails is made of
+
+NO_DEVICE: Mapping[str, str] = MappingProxyType({})
 
 _PARSERS = {Encoding.JSON: json_requests.parse, Encoding.PROTOBUF: protobuf_requests.parse}
 
@@ -34,31 +37,39 @@ class Decoded(Struct, frozen=True):
     reasons: tuple[str, ...] = ()
 
 
-def decode(
-    signal: Signal, encoding: Encoding, body: bytes, limits: BodyLimits, identity: Mapping[str, str] | None = None
+def decode(  # noqa: PLR0913 - what the request's head says, and what the configuration allows
+    signal: Signal,
+    encoding: Encoding,
+    body: bytes,
+    limits: BodyLimits,
+    *,
+    identity: Mapping[str, str] | None = None,
+    device: Mapping[str, str] = NO_DEVICE,
 ) -> Decoded:
     """Read one request body.
 
     Shape:  n records -> the valid ones as items; each other is counted. `identity` replaces what resources say of their
-            app monitor and service, which a sender may then not choose.
+            app monitor and service, which a sender may then not choose. `device` stands where resources do not have it.
     Errors: Malformed for what is no such request, TooLarge for one over a limit.
     """
     parsed = _PARSERS[encoding](signal, body, limits)
     groups = list(parsed.groups)
     if sum(len(group.records) for group in groups) > limits.records:
         raise TooLarge(f"the request has more than {limits.records} {signal.records}")
-    decoded = _items(parsed, groups, limits.depth, identity)
+    decoded = _items(parsed, groups, limits.depth, lambda said: _resource(said, identity, device))
     if parsed.is_empty or decoded.items or decoded.rejected:
         return decoded
     return Decoded([], 0, (f"no {signal.records} where OTLP has them",))
 
 
-def _items(parsed: Parsed, groups: list[Group], depth: int, identity: Mapping[str, str] | None) -> Decoded:
+def _items(
+    parsed: Parsed, groups: list[Group], depth: int, resource_of: Callable[[dict[str, Any]], Resource]
+) -> Decoded:
     items: list[Any] = []
     reasons: dict[str, None] = {}  # in their order
     rejected, read, add = 0, parsed.read, items.append
     for group in groups:
-        resource, scope = _resource(group.attributes, identity), group.scope
+        resource, scope = resource_of(group.attributes), group.scope
         for record in group.records:
             try:
                 add(read(record, resource, scope, depth))
@@ -69,11 +80,11 @@ def _items(parsed: Parsed, groups: list[Group], depth: int, identity: Mapping[st
     return Decoded(items, rejected, tuple(reasons))
 
 
-def _resource(said: dict[str, Any], identity: Mapping[str, str] | None) -> Resource:
+def _resource(said: dict[str, Any], identity: Mapping[str, str] | None, device: Mapping[str, str]) -> Resource:
     if identity is None:
-        return Resource(said)
+        return Resource({**device, **said} if device else said)
     others = {name: value for name, value in said.items() if not _is_own(name)}
-    return Resource({**others, **identity})
+    return Resource({**device, **others, **identity})
 
 
 def _is_own(name: str) -> bool:

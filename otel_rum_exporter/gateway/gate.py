@@ -9,6 +9,7 @@ from msgspec import Struct
 from starlette.datastructures import Headers
 
 from otel_rum_exporter.gateway.clients import Clients
+from otel_rum_exporter.gateway.decoding import NO_DEVICE
 from otel_rum_exporter.gateway.denials import Denied, limited, unauthorized
 from otel_rum_exporter.gateway.limits import RateTable
 from otel_rum_exporter.gateway.monitors import MONITOR_ID
@@ -43,6 +44,8 @@ class Caller(Struct, frozen=True):
         client: The client's address.
         token: The token that was presented; None for nobody's.
         identity: Resource attributes that hold instead of what the body says; None where the body may choose.
+        device: Resource attributes that hold where the body says nothing of them: what a page's browser says in each
+            request, and OpenTelemetry's SDK for browsers leaves out.
         encoding: How the body is written.
         is_gzip: Whether it is compressed.
     """
@@ -50,6 +53,7 @@ class Caller(Struct, frozen=True):
     client: str
     token: Token | None
     identity: Mapping[str, str] | None
+    device: Mapping[str, str]
     encoding: Encoding
     is_gzip: bool
 
@@ -109,7 +113,8 @@ class Gate:
             raise Denied(415, f"the content type is to be {types}")
         is_gzip = _is_gzip(head.headers)
         self._check_length(head.headers)
-        return Caller(client, token, self._identity(token), encoding, is_gzip)
+        device = NO_DEVICE if origin is None else _device(head.headers)
+        return Caller(client, token, self._identity(token), device, encoding, is_gzip)
 
     def charge(self, caller: Caller, records: int) -> None:
         """Take note of how many records a request had."""
@@ -167,6 +172,13 @@ class Gate:
 def encoding_of(headers: Headers) -> Encoding | None:
     """Return how a request's body is written, and so its answer; None for what the gateway does not know."""
     return _ENCODINGS.get(headers.get("content-type", "").partition(";")[0].strip().lower())
+
+
+def _device(headers: Headers) -> dict[str, str]:
+    """Return what a browser says of itself. Its first language is the one that `navigator.language` is."""
+    languages = headers.get("accept-language", "").partition(",")[0].partition(";")[0].strip()
+    said = {"user_agent.original": headers.get("user-agent", ""), "browser.language": languages}
+    return {name: value for name, value in said.items() if value and value != "*"}
 
 
 def _is_gzip(headers: Headers) -> bool:

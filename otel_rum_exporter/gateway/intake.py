@@ -83,7 +83,8 @@ class Intake:
             TooLarge: It holds more than is allowed.
         """
         plain = self._inflated(body) if caller.is_gzip else body
-        decoded = decode(signal, caller.encoding, plain, self._limits, caller.identity)
+        identity, device = caller.identity, caller.device
+        decoded = decode(signal, caller.encoding, plain, self._limits, identity=identity, device=device)
         items: list[Any] = decoded.items
         if caller.identity is None and monitors:
             items = monitors.assigned(items)

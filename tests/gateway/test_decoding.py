@@ -26,7 +26,7 @@ both_signals = pytest.mark.parametrize("signal", Signal, ids=lambda signal: sign
 
 
 def decoded(signal, encoding, document, limits=LIMITS, identity=None):
-    return decode(signal, encoding, payloads.body(encoding, signal, document), limits, identity)
+    return decode(signal, encoding, payloads.body(encoding, signal, document), limits, identity=identity)
 
 
 def from_json(signal, document):

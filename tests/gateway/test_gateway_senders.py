@@ -188,6 +188,32 @@ def test_a_page_cannot_choose_what_a_request_says_of_the_application(guarded, ru
     assert (details, request["alias"]) == ({"name": "shop", "version": "7.0"}, None)
 
 
+def test_what_a_browser_says_of_itself(guarded, rum):
+    """OpenTelemetry's SDK for browsers names neither browser nor language; each request of a page does."""
+    page = {"origin": SHOP, "user_agent": "Mozilla/5.0 (X11) Firefox/140.0", "accept_language": "de-AT,de;q=0.7"}
+    guarded.client().post(spans(), **bearer(BROWSER), **page)
+    assert guarded.server.pipeline.flush(60)
+    (metadata,) = {json.dumps(event["metadata"]) for event in rum.events()}
+    assert '"browserLanguage": "de-AT"' in metadata
+    assert '"aws:userAgent": "Mozilla/5.0 (X11) Firefox/140.0"' in metadata
+
+
+def test_what_a_page_says_of_its_browser_goes_first(guarded, rum):
+    """The request's head fills what the resource leaves open, and nothing else."""
+    resource = {"browser.language": "fr", "user_agent.name": "Ladybird"}
+    guarded.client().post(spans(resource=resource), **bearer(BROWSER), origin=SHOP, accept_language="de")
+    assert guarded.server.pipeline.flush(60)
+    (metadata,) = {json.dumps(event["metadata"]) for event in rum.events()}
+    assert ('"fr"' in metadata, '"Ladybird"' in metadata, "userAgent" in metadata) == (True, True, False)
+
+
+def test_a_server_is_no_browser(guarded, rum):
+    """What a backend or a Collector says of itself is not what its users have."""
+    guarded.client().post(spans(), **bearer(BOUND), user_agent="OTel-OTLP-Exporter-Python/1", accept_language="de")
+    assert guarded.server.pipeline.flush(60)
+    assert not [event for event in rum.events() if "browserLanguage" in json.dumps(event["metadata"])]
+
+
 def test_a_batch_of_several_app_monitors(guarded, rum):
     """A Collector's request with several resources goes to each one's app monitor."""
     parts = [spans(2, resource={"aws.rum.appmonitor.id": each}) for each in (MONITOR, OTHER_MONITOR)]
