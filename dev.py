@@ -10,7 +10,8 @@ python3 dev.py proofs [--nightly]
 python3 dev.py bench [--quick | --full]
                                  measures what a span costs, beside OTLP/HTTP and boto3, in three minutes, and prints
                                  the table: figure, target, measured, verdict; raw numbers in build/bench.json;
-                                 bench soak: the highest rate for ten minutes, as a plot for docs/performance.md
+                                 bench soak: the highest rate for ten minutes, as a plot for docs/performance.md;
+                                 bench gateway [--seconds N]: the gateway under load, in eight minutes
 python3 dev.py lint              ruff's rules and its formatting
 python3 dev.py types             mypy
 python3 dev.py docs              writes the generated parts of README.md anew

@@ -2,6 +2,7 @@
 
 python dev.py bench [--quick | --full] [--json FILE] [--doc]
 python dev.py bench soak [--seconds N] [--svg FILE]
+python dev.py bench gateway [--seconds N] [--rounds N] [--json FILE] [--doc]
 
 A benchmark and not a test: it passes or fails nothing. Candidates take turns, so that a slow minute of the machine meets
 all of them, and a ratio of two is taken within each round; of the rounds the median counts.
@@ -36,6 +37,7 @@ from soak import soak
 TOP = Path(__file__).resolve().parent.parent.parent
 PAGE = TOP / "docs" / "performance.md"
 RAW = TOP / "build" / "bench.json"
+RAW_OF_GATEWAY = TOP / "build" / "bench-gateway.json"
 
 
 def main() -> None:
@@ -46,19 +48,43 @@ def main() -> None:
     if arguments.command == "soak":
         soak(arguments.seconds, arguments.svg)
         return
+    if arguments.command == "gateway":
+        _of_gateway(arguments)
+        return
     effort = QUICK if arguments.quick else FULL if arguments.full else DEFAULT
     started = time.monotonic()
     found, rows = _measured(effort)
+    _write(found, rows, arguments.json, started)
+    _say(found, [*report.tables(found), "", *report.header(found), "", *report.table(rows)], arguments.json)
+    if arguments.doc:
+        report.write(PAGE, [*report.header(found), "", *report.markdown(rows)])
+
+
+def _of_gateway(arguments: argparse.Namespace) -> None:
+    import gateway  # noqa: PLC0415 - needs the extra `server`
+
+    started = time.monotonic()
+    found, rows = gateway.measured(arguments.seconds, arguments.rounds)
+    found["versions"] = _versions("uvicorn", "uvloop", "httptools", "protobuf")
+    header = [report.versions(found), gateway.title(found), ""]
+    where = ["", "Where the CPU time goes:", "", *gateway.where(found)]
+    _write(found, rows, arguments.json, started)
+    _say(found, [*header, *report.table(rows), *where], arguments.json)
+    if arguments.doc:
+        report.write(PAGE, [*header, *report.markdown(rows), *where], report.GATEWAY_MARKS)
+
+
+def _write(found: dict[str, Any], rows: list[Row], path: Path, started: float) -> None:
     found["took_s"] = round(time.monotonic() - started, 1)
     found["table"] = [
         {"figure": each.figure, "target": each.target, "values": each.values, "verdict": each.verdict} for each in rows
     ]
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    lines = [*report.tables(found), "", *report.header(found), "", *report.table(rows)]
-    sys.stdout.write("\n".join([*lines, "", f"Took {found['took_s']:.0f} s; raw numbers: {arguments.json}", ""]))
-    if arguments.doc:
-        report.write(PAGE, [*report.header(found), "", *report.markdown(rows)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _say(found: dict[str, Any], lines: list[str], path: Path) -> None:
+    sys.stdout.write("\n".join([*lines, "", f"Took {found['took_s']:.0f} s; raw numbers: {path}", ""]))
 
 
 def _arguments() -> argparse.Namespace:
@@ -68,9 +94,17 @@ def _arguments() -> argparse.Namespace:
     effort.add_argument("--full", action="store_true", help="many of both: half an hour")
     parser.add_argument("--json", type=Path, metavar="FILE", default=RAW, help="where the raw numbers go")
     parser.add_argument("--doc", action="store_true", help="write the table into docs/performance.md")
-    long = parser.add_subparsers(dest="command").add_parser("soak", help="the highest rate, for minutes")
+    commands = parser.add_subparsers(dest="command")
+    long = commands.add_parser("soak", help="the highest rate, for minutes")
     long.add_argument("--seconds", type=int, default=600, help="for how long (default 600)")
     long.add_argument("--svg", type=Path, default=TOP / "docs" / "performance-soak.svg", help="where the plot goes")
+    under_load = commands.add_parser("gateway", help="the gateway under load")
+    under_load.add_argument("--seconds", type=float, default=20.0, help="of each round (default 20)")
+    under_load.add_argument("--rounds", type=int, default=3, help="how many there are (default 3)")
+    under_load.add_argument(
+        "--json", type=Path, metavar="FILE", default=RAW_OF_GATEWAY, help="where the raw numbers go"
+    )
+    under_load.add_argument("--doc", action="store_true", help="write the tables into docs/performance.md")
     return parser.parse_args()
 
 
@@ -99,8 +133,8 @@ def _rows(found: dict[str, Any]) -> Iterator[Row]:
     yield from start.rows(found["start"])
 
 
-def _versions() -> dict[str, str]:
-    packages = ("boto3", "msgspec", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
+def _versions(*more: str) -> dict[str, str]:
+    packages = ("boto3", "msgspec", "opentelemetry-sdk", *(more or ("opentelemetry-exporter-otlp-proto-http",)))
     machine = {"Python": platform.python_version(), "CPUs": str(os.cpu_count()), "machine": platform.machine()}
     return machine | {name: importlib.metadata.version(name) for name in packages}
 

@@ -15,6 +15,7 @@ NAMES = {
     "floor": "floor",
 }
 MARKS = ("<!-- bench:start, written by `python3 dev.py bench --doc` -->", "<!-- bench:end -->")
+GATEWAY_MARKS = ("<!-- gateway:start, written by `python3 dev.py bench gateway --doc` -->", "<!-- gateway:end -->")
 
 _COLUMNS = ("figure", "target", "measured", "verdict", "note")
 _FIRST = 22
@@ -24,11 +25,16 @@ _WIDE = 24
 def header(found: dict[str, Any]) -> Iterator[str]:
     """Yield what the numbers were measured with."""
     settings = found["settings"]
-    yield ", ".join(f"{name} {version}" for name, version in found["versions"].items()) + "."
+    yield versions(found)
     yield (
         f"{settings['spans']:,} spans of 7 attributes and a session a run, {settings['rounds']} rounds, candidates in "
         "turn; median (least-most) of the rounds."
     )
+
+
+def versions(found: dict[str, Any]) -> str:
+    """Return with what it was measured, in a line."""
+    return ", ".join(f"{name} {version}" for name, version in found["versions"].items()) + "."
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
@@ -45,16 +51,16 @@ def markdown(rows: Iterable[Row]) -> Iterator[str]:
         yield "| " + " | ".join(line) + " |"
 
 
-def write(page: Path, lines: Iterable[str]) -> None:
+def write(page: Path, lines: Iterable[str], marks: tuple[str, str] = MARKS) -> None:
     """Put lines between the marks of a document.
 
     Raises:
         ValueError: When it lacks the marks.
     """
-    before, start, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
-    _, end, after = rest.partition(MARKS[1])
+    before, start, rest = page.read_text(encoding="utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (start and end):
-        raise ValueError(f"{page} lacks the lines {' and '.join(MARKS)}")
+        raise ValueError(f"{page} lacks the lines {' and '.join(marks)}")
     page.write_text("\n".join([before + start, "", *lines, "", end + after]), encoding="utf-8")
 
 

@@ -18,6 +18,7 @@ class Row:
         digits: After the decimal point, as shown.
         unit: Of the values.
         note: What the figure contains, or what it was made of.
+        least: Likewise, what the median must reach.
     """
 
     figure: str
@@ -27,6 +28,7 @@ class Row:
     digits: int = 2
     unit: str = ""
     note: str = ""
+    least: float | None = None
 
     @property
     def median(self) -> float:
@@ -43,7 +45,10 @@ class Row:
     @property
     def verdict(self) -> str:
         """Whether the median is within the target."""
-        return VERDICTS[None if self.most is None else self.median <= self.most]
+        if self.most is None and self.least is None:
+            return VERDICTS[None]
+        is_within = self.most is None or self.median <= self.most
+        return VERDICTS[is_within and (self.least is None or self.median >= self.least)]
 
 
 def ratios(mine: list[float], others: list[float]) -> list[float]:

@@ -11,8 +11,13 @@ import pytest
 import quota_spent
 import report
 from candidates import check_floor
+from gateway_bodies import KINDS, SESSIONS, bodies
 from rows import Row, ratios
 from spans import make_spans
+
+from otel_rum_exporter.gateway.body_limits import BodyLimits
+from otel_rum_exporter.gateway.decoding import decode
+from otel_rum_exporter.gateway.signals import Encoding, Signal
 
 SCRIPT = Path(__file__).with_name("bench.py")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -64,6 +69,46 @@ def test_a_ratio_is_of_its_round():
     assert (row.measured, row.verdict) == ("0.75 (0.50-2.00)", "met")
     assert Row("figure", "at most 1", [1.01], 1.0).verdict == "MISSED"
     assert Row("figure", "shown only", [1.01], None).verdict == "-"
+
+
+def test_a_rate_has_to_be_reached():
+    """Of what should be much the median must not be less."""
+    assert Row("figure", "at least 5", [4.0, 5.0, 9.0], None, least=5.0).verdict == "met"
+    assert Row("figure", "at least 5", [4.0, 4.9, 9.0], None, least=5.0).verdict == "MISSED"
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads CPU time and memory from /proc")
+def test_the_gateway_is_measured(tmp_path):
+    """Each figure is there, everything that was answered with 200 was delivered, and the shares of the time make all of it."""
+    numbers = tmp_path / "numbers.json"
+    printed = run("gateway", "--seconds", 4, "--rounds", 1, "--json", numbers)
+    found = json.loads(numbers.read_text(encoding="utf-8"))
+    assert len(found["table"]) == 7 + len(found["variants"])
+    assert {row["verdict"] for row in found["table"]} <= {"met", "MISSED", "-"}
+    assert all(row["figure"] in printed for row in found["table"])
+    for name in ("receive", "decode", "spool: commit", "request", "gunzip"):
+        assert f"| {name}" in printed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bodies_say_the_same_in_both_encodings_and_differ_each_time(kind):
+    """Each record is valid, of the sessions there are; a body that is sent again has other ids."""
+    seen = []
+    for encoding in Encoding:
+        for number, body in enumerate(bodies(kind, encoding.name.lower()), 1):
+            decoded = [
+                decode(Signal.TRACES, encoding, body.with_trace(each), BodyLimits())
+                for each in (number, number + 10**6)
+            ]
+            assert [len(each.items) for each in decoded] == [body.spans, body.spans]
+            first, again = ({item.context.trace_id for item in each.items} for each in decoded)
+            assert len(first) == len(again) == 1
+            assert first != again
+            seen.append([(item.context, item.attributes) for item in decoded[0].items])
+    half = len(seen) // 2
+    assert seen[:half] == seen[half:]
+    assert len({attributes["session.id"] for items in seen for _, attributes in items}) == SESSIONS
 
 
 def test_the_oracle():
