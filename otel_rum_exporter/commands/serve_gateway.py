@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,7 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
     if check:
         click.echo("\n".join(shown(settings)))
         return
+    _check_tls(settings.gateway)
     _make_spool(settings)
     write_logs(settings.gateway.log_format, access=settings.gateway.access_log)
     _warn(settings)
@@ -74,6 +76,15 @@ def _loaded(flags: Flags, path: Path | None) -> Settings:
         return load(flags, os.environ, path)
     except ConfigError as error:
         _exit("The gateway's configuration is not usable:", *map(str, error.problems))
+
+
+def _check_tls(gateway: GatewayOptions) -> None:
+    if gateway.tls_certificate is None or gateway.tls_key is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(gateway.tls_certificate, gateway.tls_key)
+    except OSError as error:  # SSLError is one
+        _exit("The TLS certificate is not usable:", f"{gateway.tls_certificate}, {gateway.tls_key}: {error.strerror}")
 
 
 def _make_spool(settings: Settings) -> None:

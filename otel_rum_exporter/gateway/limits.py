@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -97,6 +98,15 @@ class Held:
         self._by_client[client] -= number
         if not self._by_client[client]:
             del self._by_client[client]
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Count a body as worked on, or waiting for that, until the block ends."""
+        self.bodies += 1
+        try:
+            yield
+        finally:
+            self.bodies -= 1
 
     @property
     def has_room(self) -> bool:

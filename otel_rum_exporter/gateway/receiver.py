@@ -115,27 +115,26 @@ class Receiver:
 
     def _check_room(self) -> None:
         desk = self._desk
-        if desk.watch.shortage:
-            raise limited("room", desk.watch.shortage, 4.0)
+        if shortage := desk.watch.shortage():
+            raise limited("room", shortage, 4.0)
         if not desk.held.has_room:
             raise limited("in_flight", "too many requests are in flight", 1.0)
 
     async def _take(self, body: bytes, caller: Caller) -> Taken:
         desk = self._desk
-        self._check_room()  # others may have come in meanwhile
-        desk.held.bodies += 1
-        try:
-            monitors = desk.gate.policy.monitors
+        if not desk.held.has_room:  # others may have come in meanwhile
+            raise limited("in_flight", "too many requests are in flight", 1.0)
+        monitors = desk.gate.policy.monitors
+        with desk.held.working():
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(desk.executor, desk.intake.take, self._signal, body, caller, monitors)
-        finally:
-            desk.held.bodies -= 1
 
     def _taken(self, taken: Taken, caller: Caller, origin: str | None) -> Answer:
         counts = self._desk.counts
         self._desk.gate.charge(caller, taken.records)
         if not taken.admission.is_taken:
             raise Denied(503, "the gateway is about to stop", wait_s=1.0)
+        self._desk.watch.note(is_kept=taken.admission.is_kept)
         if not taken.admission.is_kept:
             raise Denied(503, "the events could not be kept; the same request may be sent again", wait_s=2.0)
         counts.records[self._name] += taken.records

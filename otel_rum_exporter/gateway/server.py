@@ -117,28 +117,26 @@ class GatewayServer:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         if self._is_stopped:  # before it began
             return
-        options = self._settings.gateway
         receiver = _Server(self._receiver_config())
         operations = _Server(self._operations_config(lambda: len(receiver.server_state.connections)))
-        with self._signals(self._loop):
-            serving = [
-                asyncio.ensure_future(each.serve([listener]))
-                for each, listener in zip((receiver, operations), self._listeners, strict=True)
-            ]
-            await asyncio.gather(receiver.is_started.wait(), operations.is_started.wait())
-            watching = asyncio.ensure_future(self._watch_on())
-            # what an earlier gateway left in the spool leaves from now on
-            await asyncio.to_thread(self.pipeline.admit_spans, [])
-            self._on_ready(self.addresses)
-            await self._stopping.wait()
-            deadline = time.monotonic() + options.drain_timeout / 1000
-            self._watch.is_draining = True
-            receiver.should_exit = True
-            await serving[0]
-            await asyncio.to_thread(self._shut_pipeline, deadline)
-            watching.cancel()
-            operations.should_exit = True
-            await serving[1]
+        self._handle_signals(self._loop)
+        serving = [
+            asyncio.ensure_future(each.serve([listener]))
+            for each, listener in zip((receiver, operations), self._listeners, strict=True)
+        ]
+        await asyncio.gather(receiver.is_started.wait(), operations.is_started.wait())
+        watching = asyncio.ensure_future(self._watch_on())
+        # what an earlier gateway left in the spool leaves from now on
+        await asyncio.to_thread(self.pipeline.admit_spans, [])
+        self._on_ready(self.addresses)
+        await self._stopping.wait()
+        deadline = time.monotonic() + self._settings.gateway.drain_timeout / 1000
+        self._watch.is_draining = receiver.should_exit = True
+        await serving[0]
+        await asyncio.to_thread(self._shut_pipeline, deadline)
+        watching.cancel()
+        operations.should_exit = True  # until now it has said that the gateway is about to stop
+        await serving[1]
 
     def _shut_pipeline(self, deadline: float) -> None:
         left = max(0.0, deadline - time.monotonic())
@@ -184,23 +182,18 @@ class GatewayServer:
 
     # signals
 
-    @contextlib.contextmanager
-    def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         """Handle signals, where they can be."""
-        handlers = {"SIGTERM": self.stop, "SIGINT": self.stop, "SIGHUP": self.read_anew}
-        handled = []
-        if threading.current_thread() is threading.main_thread():
-            for name, handler in handlers.items():
-                number = getattr(signal, name, None)
-                with contextlib.suppress(NotImplementedError):  # Windows has no such handlers, and Ctrl-C all the same
-                    if number is not None:
-                        loop.add_signal_handler(number, handler)
-                        handled.append(number)
-        try:
-            yield
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for name, handler in {"SIGTERM": self.stop, "SIGINT": self.stop, "SIGHUP": self.read_anew}.items():
+            number = getattr(signal, name, None)
+            if number is None:
+                continue
+            try:
+                loop.add_signal_handler(number, handler)
+            except NotImplementedError:  # on Windows
+                signal.signal(number, lambda *_: self.stop())
 
     def read_anew(self) -> None:
         """Read tokens, app monitors and origins anew; those that were, stay where the new ones are of no use."""

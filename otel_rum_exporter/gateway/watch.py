@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.pipeline import Pipeline
@@ -16,6 +14,8 @@ _SPOOL_FULL = 0.98  # from where on nothing is taken: what is on its way in has 
 _SPOOL_UNREADY = 0.9
 _MEMORY_FULL = 0.9
 _CIRCUIT_OPEN_S = 60.0
+_AGAIN_S = 2.0  # after which a request finds out whether events can be kept again
+_UNKEPT_S = 10.0  # for which others had better go elsewhere; then some must come to find out
 
 
 class Watch:
@@ -23,32 +23,18 @@ class Watch:
 
     Attributes:
         is_draining: Whether the gateway is about to stop.
-        shortage: Why nothing more can be taken at present; empty if it can.
     """
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        config: RumConfig,
-        clock: Callable[[], float],
-        free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
-    ) -> None:
-        """Watch a pipeline.
-
-        Args:
-            pipeline: The pipeline.
-            config: Its configuration.
-            clock: Monotonic seconds.
-            free_bytes: Returns how much room there is on a path's disk.
-        """
+    def __init__(self, pipeline: Pipeline, config: RumConfig, clock: Callable[[], float]) -> None:
+        """Watch a pipeline. `clock` gives monotonic seconds."""
         self._pipeline = pipeline
         self._config = config
         self._clock = clock
-        self._free_bytes = free_bytes
         self._opened_at: float | None = None  # since when the circuit is not closed
+        self._unkept_at: float | None = None  # when last events could not be kept, and none were since
+        self._try_at = 0.0
         self._latest = pipeline.stats()
         self.is_draining = False
-        self.shortage = ""
 
     def look(self) -> Statistics:
         """Look at the pipeline; waits for its lock, so not on the thread of the event loop."""
@@ -57,32 +43,51 @@ class Watch:
             self._opened_at = None
         elif self._opened_at is None:
             self._opened_at = self._clock()
-        self.shortage = self._shortage(now)
         return now
 
-    def _shortage(self, now: Statistics) -> str:
-        config = self._config
-        if config.spool_dir is None:
-            share = max(now.queued / config.queue_events, now.queued_bytes / config.queue_bytes)
-            return "the queue is full" if share >= _MEMORY_FULL else ""
-        if self._spool_share(now) >= _SPOOL_FULL:
-            return "the spool is full"
-        try:
-            is_short = self._free_bytes(config.spool_dir) < config.spool_reserve_bytes
-        except OSError:  # the directory was removed; the spool puts it back
-            is_short = False
-        return "the spool's disk is full" if is_short else ""
+    def note(self, *, is_kept: bool) -> None:
+        """Take note of whether a request's events were kept where they should be."""
+        if is_kept:
+            self._unkept_at = None
+        else:
+            self._unkept_at = self._clock()
+            self._try_at = self._unkept_at + _AGAIN_S
 
-    def _spool_share(self, now: Statistics) -> float:
-        return now.spooled_bytes / self._config.spool_max_bytes
+    def shortage(self) -> str:
+        """Return why a request is to be turned away; empty if it is not.
+
+        While events cannot be kept, a request every two seconds is let in to find out.
+        """
+        if full := self._full():
+            return full
+        now = self._clock()
+        if self._unkept_at is None or now >= self._try_at:
+            self._try_at = now + _AGAIN_S
+            return ""
+        return "events cannot be kept at present"
 
     def troubles(self) -> list[str]:
-        """Return why requests had better go elsewhere, as of the last look."""
-        troubles = ["draining"] if self.is_draining else []
-        if self.shortage:
-            troubles.append(self.shortage)
-        elif self._config.spool_dir is not None and self._spool_share(self._latest) >= _SPOOL_UNREADY:
+        """Return why requests had better go elsewhere."""
+        now, config = self._clock(), self._config
+        troubles = ["the gateway is about to stop"] if self.is_draining else []
+        if full := self._full():
+            troubles.append(full)
+        elif config.spool_dir is not None and self._spool_share >= _SPOOL_UNREADY:
             troubles.append("the spool is nearly full")
-        if self._opened_at is not None and self._clock() - self._opened_at >= _CIRCUIT_OPEN_S:
+        if self._unkept_at is not None and now - self._unkept_at < _UNKEPT_S:
+            troubles.append("events cannot be kept at present")
+        if self._opened_at is not None and now - self._opened_at >= _CIRCUIT_OPEN_S:
             troubles.append("CloudWatch RUM has not answered for a minute")
         return troubles
+
+    def _full(self) -> str:
+        """Return what is full as of the last look."""
+        config, latest = self._config, self._latest
+        if config.spool_dir is not None:
+            return "the spool is full" if self._spool_share >= _SPOOL_FULL else ""
+        share = max(latest.queued / config.queue_events, latest.queued_bytes / config.queue_bytes)
+        return "the queue is full" if share >= _MEMORY_FULL else ""
+
+    @property
+    def _spool_share(self) -> float:
+        return self._latest.spooled_bytes / self._config.spool_max_bytes

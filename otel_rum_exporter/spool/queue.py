@@ -202,9 +202,8 @@ class Spool:
 
         Where there is no room for the body it is not kept, and the lease ends with its owner.
         """
-        keeps_body = self._leaves_reserve(len(body))
         try:
-            return self._add_lease(batch_id, body if keeps_body else None, rows)
+            return self._add_lease(batch_id, body, rows)
         except SpoolFull:
             return self._add_lease(batch_id, None, rows)
 
@@ -307,20 +306,28 @@ class Spool:
         size = sum(map(spool_rows.size_of, rows))
         if write.size_bytes + size > self._options.max_bytes:
             return SpoolFull(f"{self.path} holds {write.size_bytes} bytes, of {self._options.max_bytes} at most")
-        if not self._leaves_reserve(size):
+        if not self._leaves_reserve(size, _reusable_bytes(write)):
             return SpoolFull(f"the disk of {self.path} has fewer than {self._options.reserve_bytes} bytes free")
         return spool_rows.add(write, rows)
 
-    def _leaves_reserve(self, size: int) -> bool:
+    def _leaves_reserve(self, size: int, reusable: int) -> bool:
+        """Tell whether there is room for so many bytes. `reusable` are those that the file has, and nothing is in.
+
+        The file never shrinks: once a full disk has drained, what comes goes where the others were. The log alone takes
+        of the disk then, for a while, for which half of the reserve is enough.
+        """
         try:
             free = shutil.disk_usage(self.path.parent).free
         except OSError as error:
             raise SpoolError(str(error)) from error
+        reserve = self._options.reserve_bytes
         # twice: in the write-ahead log and, from the next checkpoint on, in the database
-        return free - 2 * size >= self._options.reserve_bytes
+        return free + reusable - 2 * size >= reserve and free - size >= reserve // 2
 
     def _add_lease(self, batch_id: str, body: bytes | None, rows: Sequence[int]) -> int:
         with self._database.writing() as write:
+            if body is not None and not self._leaves_reserve(len(body), _reusable_bytes(write)):
+                body = None
             return spool_rows.add_lease(write, batch_id, body, rows)
 
     def _dissolve_useless_leases(self) -> None:
@@ -347,6 +354,11 @@ class Spool:
                 return not read.events and not read.dead_letters
         except (SpoolError, SpoolFull):
             return False
+
+
+def _reusable_bytes(read: Transaction) -> int:
+    (pages,), (page_bytes,) = read.one("PRAGMA freelist_count"), read.one("PRAGMA page_size")
+    return int(pages * page_bytes)
 
 
 def _lease_of(read: Transaction, lease: int, batch_id: str, body: bytes, written: int) -> Lease:

@@ -1,19 +1,9 @@
 """Gateways on real sockets before an embedded endpoint."""
 
 import pytest
-from gateway_requests import MONITOR, NO_RATES, Gateway
+from gateway_requests import MONITOR, NO_RATES, Gateway, exporter_table
 
 from otel_rum_exporter.testing import LocalRum
-
-EXPORTER = """
-[exporter]
-auth = "none"
-region = "us-east-1"
-endpoint = "{endpoint}"
-domain = "shop.example"
-session_start = "off"
-spool_dir = "{spool}"
-"""
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +18,6 @@ def rum(_local_rum):
     _local_rum.reset()
     yield _local_rum
     _local_rum.clear_faults()
-
-
-def exporter_table(rum, folder, *, monitor=MONITOR):
-    """Return the table [exporter] of a configuration file."""
-    own = f'app_monitor_id = "{monitor}"\n' if monitor else ""
-    return EXPORTER.format(endpoint=rum.endpoint, spool=folder / "spool") + own
 
 
 @pytest.fixture

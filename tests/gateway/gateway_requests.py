@@ -34,7 +34,23 @@ token_records_per_second = 0
 session_records_per_minute = 0
 """
 
+EXPORTER = """
+[exporter]
+auth = "none"
+region = "us-east-1"
+endpoint = "{endpoint}"
+domain = "shop.example"
+session_start = "off"
+spool_dir = "{spool}"
+"""
+
 _numbers = itertools.count(1)
+
+
+def exporter_table(rum, folder, *, monitor=MONITOR):
+    """Return the table [exporter] of a configuration file."""
+    own = f'app_monitor_id = "{monitor}"\n' if monitor else ""
+    return EXPORTER.format(endpoint=rum.endpoint, spool=folder / "spool") + own
 
 
 def spans(number=1, *, session="s-1", resource=None, name="work"):

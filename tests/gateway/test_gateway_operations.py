@@ -75,47 +75,44 @@ def test_labels_are_escaped():
 class Moment:
     """A pipeline that says what a test wants it to say, and a clock."""
 
-    def __init__(self):
-        self.now, self.said = 0.0, {}
+    def __init__(self, **said):
+        self.now, self.said = 0.0, said
 
     def stats(self):
         return Counters().snapshot(**{"queued": 0, **self.said})
 
 
+def watched(moment, **options):
+    watch = Watch(moment, RumConfig(**options), lambda: moment.now)
+    watch.look()
+    return watch
+
+
 @pytest.mark.parametrize(
-    ("said", "free", "shortage", "troubles"),
+    ("said", "shortage", "troubles"),
     [
-        ({"spooled_bytes": 899}, 1000, "", []),
-        ({"spooled_bytes": 900}, 1000, "", ["the spool is nearly full"]),
-        ({"spooled_bytes": 980}, 1000, "the spool is full", ["the spool is full"]),
-        ({}, 49, "the spool's disk is full", ["the spool's disk is full"]),
-        ({"queued": 1_000_000}, 1000, "", []),
+        ({"spooled_bytes": 899}, "", []),
+        ({"spooled_bytes": 900}, "", ["the spool is nearly full"]),
+        ({"spooled_bytes": 980}, "the spool is full", ["the spool is full"]),
+        ({"queued": 1_000_000}, "", []),
     ],
 )
-def test_readiness_by_the_spool(tmp_path, said, free, shortage, troubles):
+def test_readiness_by_the_spool(tmp_path, said, shortage, troubles):
     """From nine tenths on a spool makes the gateway unready, and near its end requests are turned away."""
-    moment = Moment()
-    moment.said = said
-    config = RumConfig(spool_dir=tmp_path, spool_max_bytes=1000, spool_reserve_bytes=50)
-    watch = Watch(moment, config, lambda: 0.0, lambda _: free)
-    watch.look()
-    assert (watch.shortage, watch.troubles()) == (shortage, troubles)
+    watch = watched(Moment(**said), spool_dir=tmp_path, spool_max_bytes=1000)
+    assert (watch.shortage(), watch.troubles()) == (shortage, troubles)
 
 
 @pytest.mark.parametrize(("said", "shortage"), [({"queued": 89}, ""), ({"queued": 90}, "the queue is full")])
 def test_readiness_by_the_queue(said, shortage):
     """Without a spool the memory's bound counts."""
-    moment = Moment()
-    moment.said = said
-    watch = Watch(moment, RumConfig(queue_events=100), lambda: 0.0)
-    watch.look()
-    assert watch.shortage == shortage
+    assert watched(Moment(**said), queue_events=100).shortage() == shortage
 
 
 def test_readiness_by_the_circuit():
     """An endpoint that does not answer makes the gateway unready after a minute, until it answers."""
     moment = Moment()
-    watch = Watch(moment, RumConfig(), lambda: moment.now)
+    watch = watched(moment)
     for now, circuit, is_ready in (
         (0.0, "closed", True),
         (10.0, "open", True),
@@ -127,6 +124,24 @@ def test_readiness_by_the_circuit():
         moment.now, moment.said = now, {"circuit": circuit}
         watch.look()
         assert (not watch.troubles()) == is_ready, now
+
+
+def test_what_cannot_be_kept_is_not_tried_again_at_once(tmp_path):
+    """After a request whose events were not kept others are turned away, but for one now and then that finds out."""
+    moment = Moment()
+    watch = watched(moment, spool_dir=tmp_path)
+    assert watch.shortage() == ""
+    watch.note(is_kept=False)
+    said = []
+    for moment.now in (0.0, 1.9, 2.0, 2.1, 3.9, 4.0, 4.1):
+        said.append(watch.shortage())
+    trouble = "events cannot be kept at present"
+    assert said == [trouble, trouble, "", trouble, trouble, "", trouble]
+    assert watch.troubles() == [trouble]
+    moment.now = 10.0
+    assert watch.troubles() == []  # else nobody would come to find out
+    watch.note(is_kept=True)
+    assert [watch.shortage() for _ in range(3)] == [""] * 3
 
 
 # log lines

@@ -1,25 +1,29 @@
 """The command as people run it: real processes, real signals, and what is on disk when one is killed."""
 
 import contextlib
+import http.client
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from bare_environment import bare_environment
-from conftest import exporter_table
-from gateway_requests import MONITOR, NO_RATES, WAIT_S, Client, spans
+from gateway_requests import MONITOR, NO_RATES, WAIT_S, Client, exporter_table, spans
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from small_disk import small_disk
 
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
@@ -42,7 +46,7 @@ class Process:
             text=True,
         )
         greeting = "".join(self.popen.stdout.readline() for _ in range(4))
-        found = re.search(r"at (http://\S+) .* (http://\S+)/healthz", greeting, re.DOTALL)
+        found = re.search(r"at (https?://\S+) .* (http://\S+)/healthz", greeting, re.DOTALL)
         if found is None:
             self.popen.kill()
             pytest.fail(greeting + self.end())
@@ -185,7 +189,78 @@ def test_warnings_where_others_reach_it(configured):
     assert "anybody who reaches this address" in errors
 
 
+# TLS
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """The files of a certificate for this machine, and of its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    names = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gateway"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(names[0]), "-keyout", str(names[1])]
+    subprocess.run(command, check=True, capture_output=True)
+    return names
+
+
+def test_tls(configured, certificate):
+    """With a certificate requests come by https, and no longer in the clear."""
+    gateway = configured(f"[gateway]\ntls_certificate = '{certificate[0]}'\ntls_key = '{certificate[1]}'\n")
+    address = urlsplit(gateway.url)
+    assert address.scheme == "https"
+    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    connection = http.client.HTTPSConnection(address.hostname, address.port, timeout=WAIT_S, context=trusting)
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/traces", spans(), {"content-type": "application/x-protobuf"})
+        assert connection.getresponse().status == 200
+
+
+def test_a_certificate_that_cannot_be_used(tmp_path):
+    """A certificate that is not there is one line, before anything listens."""
+    path = tmp_path / "gateway.toml"
+    path.write_text("[gateway]\ntls_certificate = 'nowhere.pem'\ntls_key = 'nowhere.pem'\n")
+    code, _, errors = run("--config", path, "--app-monitor-id", MONITOR, "--no-spool")
+    assert (code, len(errors.splitlines())) == (2, 2)
+    assert "nowhere.pem" in errors
+
+
 # on disk
+
+
+def test_a_full_disk(processes, rum, tmp_path):
+    """On a full disk nothing is acknowledged that is not kept; all that was is delivered, and then more is taken."""
+    rum.set_faults(status=503)
+    with small_disk(tmp_path / "disk", "12m") as disk:
+        path = tmp_path / "gateway.toml"
+        # the reserve that a disk of a usual size leaves free would take all of this one
+        path.write_text(NO_RATES + exporter_table(rum, disk) + f"spool_reserve_bytes = {4 * 1024 * 1024}\n")
+        gateway = processes("--config", path)
+        try:
+            _fill_and_drain(gateway, rum)
+        finally:
+            gateway.popen.kill()
+            gateway.end()
+
+
+def _fill_and_drain(gateway, rum):
+    with gateway.client() as client:
+        statuses = []
+        while statuses[-2:] != [503, 429]:
+            answer = client.post(spans(50, session=f"s-{len(statuses)}"))
+            statuses.append(answer.status)
+        assert 1 <= int(answer.headers["retry-after"]) <= 5
+        assert answer.status_message == "events cannot be kept at present"
+        assert b"events cannot be kept at present\n" in gateway.operations("/readyz").body
+        rum.clear_faults()
+        taken = 50 * statuses.count(200)
+        assert taken > 1000
+        rum.wait_for_events(taken, timeout_s=120)
+        while client.post(spans()).status != 200:
+            pass
+        again = [client.post(spans(50, session=f"s-{number}")).status for number in range(20)]
+        assert again == [200] * 20
 
 
 @needs_signals
@@ -259,7 +334,7 @@ def test_not_ready_while_it_ends(configured):
         gateway.signal(signal.SIGTERM)
         while (answer := gateway.operations("/readyz")).status == 200:
             pass
-        assert (answer.status, answer.body) == (503, b"draining\n")
+        assert (answer.status, answer.body) == (503, b"the gateway is about to stop\n")
         assert gateway.operations("/healthz").status == 200
 
 

@@ -1,13 +1,14 @@
 """A gateway's configuration: where options come from, what is refused, what is shown."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 from gateway_requests import MONITOR, OTHER_MONITOR
 
 from otel_rum_exporter import ConfigError, RumConfig
-from otel_rum_exporter.gateway.settings import GatewayOptions, LimitOptions
+from otel_rum_exporter.gateway.settings import GatewayOptions, LimitOptions, options_tables
 from otel_rum_exporter.gateway.settings_file import default_spool_dir, is_loopback, load
 from otel_rum_exporter.gateway.settings_shown import shown
 from otel_rum_exporter.options import options_of
@@ -253,3 +254,36 @@ origins = ["https://*.shop.example"]
     assert missing == {"app_monitor_id", "app_monitor_name", "app_version"}
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
     assert not [each for each in ("canary-secret", TOKEN, digest[:8]) if each in "\n".join(lines)]
+
+
+# what is written of it
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.mark.parametrize(("name", "table"), list(options_tables()))
+def test_the_option_tables_of_the_documents(name, table):
+    """docs/gateway.md has the tables that the options make."""
+    assert f"### [{name}]\n\n{table}\n" in (ROOT / "docs/gateway.md").read_text()
+
+
+def test_the_example(tmp_path):
+    """The example's configuration can be used as it is, and the unit's and the container's commands are of this program."""
+    folder = ROOT / "examples/gateway"
+    found = load({}, {"GATEWAY_COLLECTOR_TOKEN": TOKEN, "HOME": str(tmp_path)}, folder / "gateway.toml")
+    assert [each.kind for each in found.policy.tokens.known] == ["server", "browser"]
+    assert found.policy.needs_token
+    unit = (folder / "otel-rum-gateway.service").read_text()
+    assert "bin/otel-rum-exporter gateway --config " in unit
+    container = (folder / "Containerfile").read_text()
+    assert f":{found.gateway.operations_port}/readyz" in container
+    assert f"EXPOSE {found.gateway.port}\n" in container
+
+
+def test_the_toml_of_the_documents(settings, tmp_path):
+    """The configurations that docs/gateway.md shows can be used."""
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/gateway.md").read_text(), re.DOTALL)
+    (tmp_path / "collector").write_text("collector-token-0123456789")
+    text = "\n".join(blocks).replace("/run/secrets/collector", str(tmp_path / "collector"))
+    found = settings(text)
+    assert (len(found.policy.tokens.known), len(found.policy.monitors.entries)) == (2, 1)
