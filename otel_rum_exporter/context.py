@@ -14,7 +14,7 @@ from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Draf
 from otel_rum_exporter.events import NO_CLIENT, Client
 from otel_rum_exporter.identity import NOBODY
 from otel_rum_exporter.notes import NO_NOTES, Notes
-from otel_rum_exporter.timeline import NO_PAGES, Place, Timeline, Visit
+from otel_rum_exporter.timeline import Place, Timeline, Visit
 
 _MAX_USERS = 16
 # nanoseconds: what servers say of a session comes after what its user's items say
@@ -36,7 +36,8 @@ class Session(Struct, gc=False):
     """What is remembered of a session. There are many: what most of them do not need is made when it is needed."""
 
     seen_at: float
-    timeline: Timeline = NO_PAGES
+    visits: tuple[Visit, ...] = ()  # a timeline's members, which alone take less
+    forgotten: int = 0
     started: bool = False
     is_client: bool = False
     events: int = 0
@@ -55,7 +56,7 @@ class Session(Struct, gc=False):
 
     def view(self) -> SessionView:
         """Return what a batch needs to know of the session."""
-        places = self.timeline.places
+        places = Timeline(self.visits, self.forgotten).places
         return SessionView(
             places, self.domain, self.client, self.caller, self.begun_ns, self.begun_with, self.notes, self.users
         )
@@ -77,9 +78,13 @@ class Session(Struct, gc=False):
 
     def learn_visit(self, visit: Visit) -> None:
         """Take note of a page that the user came to, or was seen on."""
-        number = len(self.timeline.visits)
-        self.timeline = self.timeline.with_visit(visit)
-        self.size += _VISIT_BYTES * (len(self.timeline.visits) - number)
+        number = len(self.visits)
+        self.visits, self.forgotten = Timeline(self.visits, self.forgotten).with_visit(visit)
+        self.size += _VISIT_BYTES * (len(self.visits) - number)
+
+    def tell_pages(self, time_ns: int) -> None:
+        """Keep the numbers of the pages up to the one that began at a moment: an event on it is about to be sent."""
+        self.visits, self.forgotten = Timeline(self.visits, self.forgotten).told(time_ns)
 
     def learn_user(self, user_id: str, first_ns: int, last_ns: int) -> None:
         """Take note of the user that an item names. Of two that alternate within a moment the order may be lost."""

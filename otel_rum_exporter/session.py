@@ -91,8 +91,7 @@ class Sessions:
         view = self.view(context)
         place = view.place_at(time_ns)
         if place is not None:
-            session = self._sessions[context]
-            session.timeline = session.timeline.told(place.visit.time_ns)
+            self._sessions[context].tell_pages(place.visit.time_ns)
         return view
 
     def count_sent(self, context: str, kinds: Iterable[Hashable]) -> None:

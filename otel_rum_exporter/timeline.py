@@ -40,10 +40,10 @@ class Place(NamedTuple):
     parent: Visit | None
 
 
-class Timeline(Struct, frozen=True, gc=False):
+class Timeline(NamedTuple):
     """The pages of a session in the order of their time, however they arrive.
 
-    A change makes a new timeline, so that any thread may read an old one, and sessions without pages share one.
+    A change makes a new timeline, so that any thread may read an old one.
 
     What was told stays: pages from which events were sent keep their numbers, and a page that turns out to lie before
     them gets none.
@@ -95,9 +95,6 @@ class Timeline(Struct, frozen=True, gc=False):
             # the pages that are left keep their numbers
             return max(self.forgotten, number + (not any(visit.is_view for visit in same)))
         return self.forgotten
-
-
-NO_PAGES = Timeline()
 
 
 def _order(visit: Visit) -> tuple[int, str, bool, str]:

@@ -98,8 +98,8 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
     """Yield the rows of what each of these returned."""
     queued = found["events"]
     beyond, beyond_all = (queued["bytes"] - queued[name] for name in ("details_bytes", "event_bytes"))
-    note = f"{queued['bytes']:.0f} in all; {beyond_all:.0f} beyond all that a request holds of it"
-    yield Row("a queued event beyond its details' JSON", "at most 300 bytes", [beyond], 300.0, 0, "bytes", note)
+    note = f"{queued['bytes']:.0f} in all; {beyond:.0f} beyond its details' JSON alone, without id, time and type"
+    yield Row("a queued event beyond its JSON", "at most 300 bytes", [beyond_all], 300.0, 0, "bytes", note)
     context = found["sessions"]
     for name, what in (("bytes", "called by a server"), ("browser_bytes", "with pages, user and vitals of a browser")):
         yield Row(f"a session's context, {what}", "at most 1.5 KiB", [context[name] / _KIB], 1.5, 2, "KiB")
