@@ -197,6 +197,6 @@ def _presented(head: Head) -> tuple[str | None, bool]:
     if (key := headers.get("x-api-key")) is not None:
         return key.strip()[: LONGEST + 1], False
     if b"token=" in head.query[:_LONGEST_QUERY]:
-        given = parse_qs(head.query[:_LONGEST_QUERY].decode("latin-1"), max_num_fields=100).get("token")
+        given = parse_qs(head.query[:_LONGEST_QUERY].decode("latin-1")).get("token")
         return (given[0] if given else None), True
     return None, False

@@ -1,0 +1,115 @@
+"""What a connection may do besides sending one request after the other: little, and nothing that costs others."""
+
+import contextlib
+import socket
+import sys
+
+import pytest
+from gateway_requests import WAIT_S, spans
+from test_gateway_slow import HEAD, closed
+
+SMALL = HEAD + b"content-length: 0\r\n\r\n"
+
+
+def whole(body):
+    return HEAD + f"content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def statuses(answers):
+    """The statuses of the answers that a connection got."""
+    return [int(each.split()[0]) for each in answers.split(b"HTTP/1.1 ")[1:]]
+
+
+def test_requests_at_once_are_answered_in_order(gateway):
+    """What is sent before the answer of what is ahead of it waits for its turn."""
+    with gateway.client().raw() as raw:
+        last = HEAD + b"content-length: 0\r\nconnection: close\r\n\r\n"
+        requests = [
+            whole(spans(2)),
+            b"GET /v1/traces HTTP/1.1\r\nhost: g\r\n\r\n",
+            whole(b"\xff"),
+            whole(spans(3)),
+            last,
+        ]
+        raw.sendall(b"".join(requests))
+        assert statuses(closed(raw)) == [200, 405, 400, 200, 200]
+    assert gateway.stats().received == 5
+
+
+def test_too_many_requests_at_once(gateway):
+    """Those that were begun are answered; then the connection ends with the reason."""
+    with gateway.client().raw() as raw:
+        raw.sendall(whole(spans()) * 100)
+        assert statuses(closed(raw)) == [200] * 32 + [429]
+    assert gateway.stats().received == 32
+
+
+def test_what_is_no_request_ends_a_connection(gateway):
+    """The answers to the requests before it come first."""
+    with gateway.client().raw() as raw:
+        raw.sendall(whole(spans()) + b"no request\r\n\r\n")
+        assert statuses(closed(raw)) == [200, 400]
+    with gateway.client().raw() as raw:
+        raw.sendall(whole(spans()) + HEAD + b"transfer-encoding: chunked\r\n\r\nno chunk\r\n")
+        assert statuses(closed(raw)) == [200, 400]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"later: " + b"a" * 1_000_000,
+        HEAD + b"later: " + b"a" * 100_000 + b"\r\ncontent-length: 0\r\n\r\n",
+        HEAD + b"".join(b"h%d: a\r\n" % each for each in range(10_000)) + b"content-length: 0\r\n\r\n",
+        HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n" + b"trailer: aaaa\r\n" * 10_000,
+        HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\ntrailer: " + b"a" * 200_000,
+        HEAD + b"transfer-encoding: chunked\r\n\r\n1;" + b"a" * 200_000,
+        b"POST /" + b"a" * 200_000,
+        b"\r\n" * 100_000,
+    ],
+    ids=["begun", "one", "many", "trailers", "a trailer", "a chunk's extension", "a URL", "empty lines"],
+)
+def test_headers_have_a_limit(gateway, sent):
+    """All that is no body is bounded, wherever it stands and however it arrives."""
+    with gateway.client().raw() as raw:
+        with contextlib.suppress(OSError):  # the answer may come first
+            raw.sendall(sent)
+        assert statuses(closed(raw)) == [431]
+    assert gateway.client().post(spans()).status == 200
+
+
+def test_answers_that_nobody_reads(gateways, rum):
+    """Whoever asks and never reads is cut off, and leaves nothing behind."""
+    gateway = gateways(rum, "[gateway]\nheader_timeout = 200\n")
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        raw.settimeout(WAIT_S)
+        raw.connect(gateway.client().address)
+        with pytest.raises(ConnectionError):
+            while True:
+                raw.sendall(SMALL * 10)
+    assert gateway.client().post(spans()).status in {200, 429}
+    for _ in range(10_000):
+        if gateway.metric("rum_gateway_connections") <= 1:
+            break
+    assert gateway.metric("rum_gateway_connections") == 1
+    assert gateway.metric("rum_gateway_faults_total") == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="127.0.0.2 is an address of Linux's own")
+def test_a_newcomer_finds_a_place(gateways, rum):
+    """While one address has all connections, another one is let in all the same."""
+    gateway = gateways(rum, "[gateway]\nmax_connections = 20\n")
+    client = gateway.client()
+    with contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(client.raw()) for _ in range(21)]
+        assert statuses(closed(greedy[-1])) == [503]
+        with socket.create_connection(client.address, source_address=("127.0.0.2", 0)) as newcomer:
+            newcomer.sendall(whole(spans()))
+            assert newcomer.recv(12) == b"HTTP/1.1 200"
+        assert closed(greedy[0]) == b""
+
+
+def test_a_query_of_many_members(gateways, rum):
+    """A token is looked for in the URL, where beacons have it, however much else there is."""
+    gateway = gateways(rum, '[[tokens]]\ntoken = "a-token-0123456789"\n')
+    assert gateway.client().post(b"", f"/v1/traces?{'token=a&' * 1000}").status == 401
