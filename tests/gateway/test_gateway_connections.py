@@ -77,6 +77,11 @@ def test_headers_have_a_limit(gateway, sent):
     assert gateway.client().post(spans()).status == 200
 
 
+def ask_on(raw):
+    while True:
+        raw.sendall(SMALL * 10)
+
+
 def test_answers_that_nobody_reads(gateways, rum):
     """Whoever asks and never reads is cut off, and leaves nothing behind."""
     gateway = gateways(rum, "[gateway]\nheader_timeout = 200\n")
@@ -85,8 +90,7 @@ def test_answers_that_nobody_reads(gateways, rum):
         raw.settimeout(WAIT_S)
         raw.connect(gateway.client().address)
         with pytest.raises(ConnectionError):
-            while True:
-                raw.sendall(SMALL * 10)
+            ask_on(raw)
     assert gateway.client().post(spans()).status in {200, 429}
     for _ in range(10_000):
         if gateway.metric("rum_gateway_connections") <= 1:
