@@ -27,22 +27,16 @@ _BESIDES_BYTES = 32  # that a header costs besides its name and value; as HPACK 
 _MAX_WAITING = 32  # requests that were sent before the one ahead of them was answered: no OTLP sender does so
 
 
-def _refusal(status: str, *headers: str) -> bytes:
+def _refusal(status: str, why: str, *headers: str) -> bytes:
     """Return an answer that is given without a look at the request."""
-    lines = (
-        f"HTTP/1.1 {status}",
-        *headers,
-        "x-content-type-options: nosniff",
-        "content-length: 0",
-        "connection: close",
-    )
-    return "\r\n".join((*lines, "", "")).encode()
+    of_text = ("content-type: text/plain", f"content-length: {len(why)}", "x-content-type-options: nosniff")
+    return "\r\n".join((f"HTTP/1.1 {status}", *headers, *of_text, "connection: close", "", why)).encode()
 
 
-_MALFORMED = _refusal("400 Bad Request")
-_TOO_MANY = _refusal("429 Too Many Requests", "retry-after: 2")
-_TOO_LARGE = _refusal("431 Request Header Fields Too Large")
-_FULL = _refusal("503 Service Unavailable", "retry-after: 2")
+_MALFORMED = _refusal("400 Bad Request", "this is not HTTP/1.1")
+_TOO_MANY = _refusal("429 Too Many Requests", "too many requests wait for others on this connection", "retry-after: 2")
+_TOO_LARGE = _refusal("431 Request Header Fields Too Large", f"more than {MAX_HEADER_BYTES} bytes besides the body")
+_FULL = _refusal("503 Service Unavailable", "there are too many connections", "retry-after: 2")
 
 
 class _Refused(Exception):  # noqa: N818 - what happened to the request
@@ -62,7 +56,7 @@ class Connection(Protocol):
         self._cycles: list[Any] = []  # with httptools, several when requests come before the answers of others
         self._refusal = _MALFORMED
         self._is_refused = False
-        self._is_in_headers = False
+        self._is_in_headers = self._is_between = False
         self._header_bytes = 0
         self._unheard_bytes = 0  # since the parser has last said what they were
 
@@ -110,6 +104,8 @@ class Connection(Protocol):
             self.send_400_response("")
         elif self._unanswered:
             self._wait_no_more()
+        elif self._is_between:
+            self._rest()
         else:
             self._wait()
 
@@ -147,7 +143,7 @@ class Connection(Protocol):
         """Begin to count headers."""
         if len(self._unanswered) >= _MAX_WAITING:
             self._refuse(_TOO_MANY)
-        self._is_in_headers, self._header_bytes = True, 0
+        self._is_in_headers, self._is_between, self._header_bytes = True, False, 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -171,6 +167,11 @@ class Connection(Protocol):
         """Leave it to those who read it to count it."""
         self._unheard_bytes = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Nothing is on its way now."""
+        super().on_message_complete()
+        self._is_between = True
 
     def _count_header(self, number: int) -> None:
         self._unheard_bytes = 0
@@ -220,6 +221,12 @@ class Connection(Protocol):
     def _wait(self) -> None:
         if self._late is None:
             self._late = self.loop.call_later(self.header_timeout_s, self._end)
+
+    def _rest(self) -> None:
+        """Begin to rest, after the last of a body that was answered before it had come."""
+        self._wait_no_more()
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def _wait_no_more(self) -> None:
         if self._late is not None:

@@ -59,6 +59,21 @@ def test_a_kept_connection_may_rest(gateways, rum):
     assert client.post(spans()).status == 200
 
 
+def test_a_connection_may_rest_after_a_refusal(gateways, rum):
+    """Likewise after a request that was answered before its body had come, as soon as that has."""
+    gateway = gateways(rum, "[gateway]\nheader_timeout = 100\n" + NO_RATES)
+    client = gateway.client()
+    with client.raw() as raw, client.raw() as other:
+        raw.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-length: 10\r\n\r\n")
+        assert raw.recv(65536).startswith(b"HTTP/1.1 415 ")
+        raw.sendall(b"0123456789")
+        closed(other)  # as long as the first one rests
+        with client.raw() as another:
+            closed(another)
+        raw.sendall(HEAD + b"content-length: 0\r\n\r\n")
+        assert raw.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_hundreds_of_slow_senders_delay_nobody(gateways, rum):
     """While 500 connections rest, or have sent the beginning of a head or a body, others are answered."""
     gateway = gateways(rum, "[gateway]\nmax_connections = 700\n" + NO_RATES)
