@@ -165,6 +165,8 @@ class Gate:
 
     def _check_length(self, headers: Headers) -> None:
         declared, most = headers.get("content-length"), self._limits.wire_bytes
+        if declared is not None and "transfer-encoding" in headers:  # a proxy in front may have believed the other one
+            raise Denied(400, "either Content-Length or Transfer-Encoding", closes=True)
         if declared is not None and declared.isdecimal() and int(declared[:20]) > most:
             raise TooLarge(f"the body has more than {most} bytes")
 
