@@ -60,7 +60,8 @@ def json_spans(names, session):
 
 def json_span(members):
     """A request of one span in JSON with these members, as they are written."""
-    given = f'"traceId": "{"a" * 32}", "spanId": "{"b" * 16}", "name": "bad", {members}'
+    times = f'"startTimeUnixNano": "{START_NS}", "endTimeUnixNano": "{START_NS}"'
+    given = f'"traceId": "{"a" * 32}", "spanId": "{"b" * 16}", "name": "bad", {times}, {members}'
     return ('{"resourceSpans": [{"scopeSpans": [{"spans": [{%s}]}]}]}' % given).encode()  # noqa: UP031 - braces
 
 
