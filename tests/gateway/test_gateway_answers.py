@@ -3,9 +3,10 @@
 import gzip
 import json
 import socket
+import threading
 
 import pytest
-from gateway_requests import JSON, MONITOR, NO_RATES, PROTOBUF, json_logs, logs, spans
+from gateway_requests import JSON, MONITOR, NO_RATES, PROTOBUF, WAIT_S, json_logs, logs, spans
 
 TRACES, LOGS = "/v1/traces", "/v1/logs"
 
@@ -260,3 +261,78 @@ def test_a_client_that_goes_away_is_counted(gateway):
             break
     assert gateway.metric("rum_gateway_disconnected_total") == 1
     assert gateway.metric("rum_gateway_in_flight_bytes") == 0
+
+
+# what happens inside
+
+
+@pytest.fixture
+def busy(gateways, rum):
+    """A gateway whose only thread is busy until the event is set, and which works on two requests at a time."""
+    gateway = gateways(rum, "[gateway]\nthreads = 1\nmax_in_flight = 2\n" + NO_RATES)
+    is_over = threading.Event()
+    gateway.server._executor.submit(is_over.wait, WAIT_S)
+    yield gateway, is_over
+    is_over.set()
+
+
+def _in_flight(gateway, number):
+    while gateway.metric("rum_gateway_in_flight_requests") != number:
+        pass
+
+
+def test_slow_work_holds_up_no_answer_that_needs_none(busy):
+    """While requests wait for a thread, others are turned away at once; too many that wait are told to come back."""
+    gateway, is_over = busy
+    answers = []
+    waiting = [threading.Thread(target=lambda: answers.append(gateway.client().post(spans()))) for _ in range(2)]
+    for each in waiting:
+        each.start()
+    _in_flight(gateway, 2)
+    client = gateway.client()
+    assert client.get("/v1/traces").status == 405
+    refused = client.post(spans())
+    assert (refused.status, refused.status_message) == (429, "too many requests are in flight")
+    assert 1 <= int(refused.headers["retry-after"]) <= 5
+    is_over.set()
+    for each in waiting:
+        each.join()
+    assert [answer.status for answer in answers] == [200, 200]
+
+
+def test_a_sender_that_does_not_wait_for_its_answer(busy, rum):
+    """What was received counts, although nobody hears of it; a resend has the same event ids."""
+    gateway, is_over = busy
+    body = spans(3)
+    with gateway.client().raw() as raw:
+        raw.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-type: application/x-protobuf\r\n")
+        raw.sendall(f"content-length: {len(body)}\r\n\r\n".encode() + body)
+        _in_flight(gateway, 1)
+    is_over.set()
+    _in_flight(gateway, 0)
+    assert gateway.client().post(body).status == 200
+    assert gateway.stats().accepted == 6
+    assert len(arrived(gateway, rum)) == 3
+
+
+def test_a_fault_of_the_gateway(gateway, caplog):
+    """An error inside is 503 for its sender, who tries again; it is counted, and logged without what was sent."""
+    gateway.server._executor.shutdown()
+    client = gateway.client()
+    answers = [client.post(spans(session="canary-session")) for _ in range(3)]
+    assert [answer.status for answer in answers] == [503] * 3
+    assert answers[0].status_message == "an error of the gateway"
+    assert 1 <= int(answers[0].headers["retry-after"]) <= 5
+    assert gateway.metric("rum_gateway_faults_total") == 3
+    lines = [record.getMessage() for record in caplog.records if "could not be answered" in record.getMessage()]
+    assert len(lines) == 1
+    assert "canary" not in caplog.text
+
+
+def test_a_gateway_that_is_about_to_stop(gateway):
+    """What comes while a gateway stops is told to go elsewhere."""
+    client = gateway.client()
+    gateway.server.pipeline.shutdown(0)
+    answer = client.post(spans())
+    assert (answer.status, answer.status_message) == (503, "the gateway is about to stop")
+    assert 1 <= int(answer.headers["retry-after"]) <= 5
