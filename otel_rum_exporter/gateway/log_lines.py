@@ -44,11 +44,15 @@ class LineFormatter(logging.Formatter):
 
 
 def _of_error(error: BaseException) -> dict[str, str]:
+    return {"error": f"{type(error).__name__}: {printable(error)}", "at": place_of(error)}
+
+
+def place_of(error: BaseException) -> str:
+    """Return where an exception was raised: file and line."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    at = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
-    return {"error": f"{type(error).__name__}: {printable(error)}", "at": at}
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "?"
 
 
 def _value(value: Any) -> str:

@@ -19,13 +19,13 @@ from otel_rum_exporter.gateway.denials import Denied, limited
 from otel_rum_exporter.gateway.gate import Caller, Gate, Head, encoding_of
 from otel_rum_exporter.gateway.intake import Intake, Taken
 from otel_rum_exporter.gateway.limits import Held, retry_after
-from otel_rum_exporter.gateway.log_lines import fields
+from otel_rum_exporter.gateway.log_lines import fields, place_of
 from otel_rum_exporter.gateway.origins import Header, preflight_headers, shared_headers
 from otel_rum_exporter.gateway.otlp_answers import failure, success
 from otel_rum_exporter.gateway.refusals import Refused
 from otel_rum_exporter.gateway.signals import Encoding, Signal
 from otel_rum_exporter.gateway.watch import Watch
-from otel_rum_exporter.stats import CauseLog, printable
+from otel_rum_exporter.stats import CauseLog
 
 _METHODS = "POST, OPTIONS"
 
@@ -85,7 +85,8 @@ class Receiver:
             answer = self._denial(head, denied)
         except Exception as error:  # noqa: BLE001 - its sender tries again; the others go on
             desk.counts.faults += 1
-            line = f"A request could not be answered: {type(error).__name__}: {printable(error)}"
+            # not its message, in which may be what was sent
+            line = f"A request could not be answered: {type(error).__name__} at {place_of(error)}"
             desk.log.say(logging.ERROR, type(error).__name__, line)
             answer = self._denial(head, Denied(503, "an error of the gateway", wait_s=1.0))
         desk.counts.requests[self._name, answer.status] += 1

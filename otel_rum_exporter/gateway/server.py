@@ -13,9 +13,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -124,7 +124,7 @@ class GatewayServer:
             asyncio.ensure_future(each.serve([listener]))
             for each, listener in zip((receiver, operations), self._listeners, strict=True)
         ]
-        await asyncio.gather(receiver.is_started.wait(), operations.is_started.wait())
+        await _started([receiver, operations], serving)
         watching = asyncio.ensure_future(self._watch_on())
         # what an earlier gateway left in the spool leaves from now on
         await asyncio.to_thread(self.pipeline.admit_spans, [])
@@ -228,6 +228,17 @@ class _Server(uvicorn.Server):
         """Begin to accept connections."""
         await super().startup(sockets)
         self.is_started.set()
+
+
+async def _started(servers: Sequence[_Server], serving: Sequence[asyncio.Future[None]]) -> None:
+    """Return when all servers accept connections. Errors: what keeps one of them from it."""
+    accepting = asyncio.gather(*(each.is_started.wait() for each in servers))
+    either: list[asyncio.Future[Any]] = [accepting, *serving]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    for each in serving:
+        if each.done():
+            accepting.cancel()
+            each.result()
 
 
 def _listen(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 import threading
 
@@ -326,6 +327,7 @@ def test_a_fault_of_the_gateway(gateway, caplog):
     assert gateway.metric("rum_gateway_faults_total") == 3
     lines = [record.getMessage() for record in caplog.records if "could not be answered" in record.getMessage()]
     assert len(lines) == 1
+    assert re.search(r": RuntimeError at \S+\.py:\d+$", lines[0])
     assert "canary" not in caplog.text
 
 
