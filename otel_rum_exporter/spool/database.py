@@ -168,11 +168,11 @@ class Database:
 
         Args:
             path: The file.
-            fsync: Whether commits survive a power loss.
+            fsync: Whether commits survive a power loss, but for those that need not.
             wait_s: For how long another process may hold the file; less, while it was waited for in vain before.
         """
         self.path = path
-        self._fsync = fsync
+        self._fsync = self._is_syncing = fsync
         self._wait_s = wait_s
         self._is_impatient = False
         self._pid = os.getpid()
@@ -205,7 +205,7 @@ class Database:
         for pragma in (
             f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
             f"journal_size_limit = {_WAL_BYTES}",
-            f"synchronous = {'FULL' if self._fsync else 'NORMAL'}",
+            f"synchronous = {_synchronous(is_syncing=self._fsync)}",
             "temp_store = MEMORY",  # nobody's data in files elsewhere
             "secure_delete = FAST",  # overwrites what is deleted, where the page is written anyway
         ):
@@ -241,14 +241,21 @@ class Database:
             self._lock.release()
 
     @contextmanager
-    def writing(self, wait_s: float = _FOREVER) -> Iterator[Transaction]:
-        """Hold the connection for a transaction: all of it is committed, or nothing. `wait_s` as for `reading`."""
+    def writing(self, wait_s: float = _FOREVER, *, survives_power_loss: bool = True) -> Iterator[Transaction]:
+        """Hold the connection for a transaction: all of it is committed, or nothing.
+
+        Args:
+            wait_s: As for `reading`.
+            survives_power_loss: False for what may as well be undone then. Syncing is most of a small commit, and whoever
+                else wants to write waits for it.
+        """
         with self.reading(wait_s) as connection:
             if not self.is_in_place:
                 raise SpoolMovedError(f"{self.path} was removed or replaced while it was in use")
             if shutil.disk_usage(self.path.parent).free < _SCARCE_BYTES:
                 # what is in the database already need not stay in the log, which then begins at its start again
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._sync(connection, is_syncing=self._fsync and survives_power_loss)
             try:
                 self._begin(connection)
                 transaction = Transaction(connection, self._numbers_now(connection))
@@ -269,6 +276,12 @@ class Database:
             self._be_impatient(connection, is_impatient=_BUSY in str(error))
             raise
         self._be_impatient(connection, is_impatient=False)
+
+    def _sync(self, connection: sqlite3.Connection, *, is_syncing: bool) -> None:
+        """Sync the log with each commit from now on, with all that was committed before; or leave that to the system."""
+        if is_syncing != self._is_syncing:
+            connection.execute(f"PRAGMA synchronous = {_synchronous(is_syncing=is_syncing)}")
+            self._is_syncing = is_syncing
 
     def _be_impatient(self, connection: sqlite3.Connection, *, is_impatient: bool) -> None:
         """Wait less, or as long as before: where one waited in vain, all who come after would."""
@@ -292,7 +305,7 @@ class Database:
                 target.close()
                 raise
             self.path, self._identity, self._connection = path, _identity(path), target
-            self._version, self._is_impatient = None, False
+            self._version, self._is_impatient, self._is_syncing = None, False, self._fsync
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
             self._numbers_now(target)
@@ -398,6 +411,10 @@ def create_tables(connection: sqlite3.Connection) -> None:
 def _schema_version(connection: sqlite3.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
+
+
+def _synchronous(*, is_syncing: bool) -> str:
+    return "FULL" if is_syncing else "NORMAL"  # NORMAL syncs the log where a checkpoint needs it, and no more
 
 
 def _check(connection: sqlite3.Connection) -> None:

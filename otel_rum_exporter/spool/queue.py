@@ -70,7 +70,7 @@ class SpoolOptions:
     Attributes:
         max_bytes: What waiting events and the bodies of leases may take; dead letters have a bound of their own.
         reserve_bytes: Disk space that is left free: without any, SQLite could not even delete.
-        fsync: Whether each commit survives a power loss. Without, it survives the end of the process only.
+        fsync: Whether what is kept survives a power loss. Without, it survives the end of the process only.
         wall: Epoch seconds.
     """
 
@@ -176,8 +176,11 @@ class Spool:
             return [spool_rows.row_of(values) for values in connection.execute(_LOAD, (after, limit))]
 
     def forget(self, rows: Sequence[int]) -> None:
-        """Take out rows that were delivered, or dropped for a reason; their leases lose them, and end with the last."""
-        with self._database.writing() as write:
+        """Take out rows that were delivered, or dropped for a reason; their leases lose them, and end with the last.
+
+        After a power loss the latest of them may be there again: they would be delivered twice, with the same ids.
+        """
+        with self._database.writing(survives_power_loss=False) as write:
             spool_rows.remove(write, rows)
 
     def expire(self, before_ms: int) -> int:
@@ -325,7 +328,7 @@ class Spool:
         return free + reusable - 2 * size >= reserve and free - size >= reserve // 2
 
     def _add_lease(self, batch_id: str, body: bytes | None, rows: Sequence[int]) -> int:
-        with self._database.writing() as write:
+        with self._database.writing(survives_power_loss=False) as write:  # without it the rows make another batch
             if body is not None and not self._leaves_reserve(len(body), _reusable_bytes(write)):
                 body = None
             return spool_rows.add_lease(write, batch_id, body, rows)

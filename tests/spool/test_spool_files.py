@@ -265,7 +265,7 @@ def test_a_fork_does_not_touch_the_parents_file(directory):
 
     def work():
         for use in (
-            lambda: spool.append(rows(2)),
+            lambda: spool.append(rows(1, 2)),
             lambda: spool.load(0, 1),
             lambda: spool.lease("b", b"", []),
             spool.last_id,
@@ -440,9 +440,36 @@ def test_a_child_that_ends_leaves_the_parents_log_alone(directory):
 
 @pytest.mark.parametrize(("fsync", "expected"), [(False, 1), (True, 2)], ids=["NORMAL", "FULL"])
 def test_fsync(tmp_path, fsync, expected):
+    """What is accepted is synced where that is wanted; that it was delivered need not be, before or after."""
     spool = SpoolDirectory(tmp_path / "spool", SpoolOptions(fsync=fsync)).open_own()
     with spool._database.reading() as connection:
         settings = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")]
         assert settings == [expected, "wal"]
         assert connection.execute("PRAGMA wal_autocheckpoint").fetchone() == (1000,)
+    for is_needed, synchronous in ((True, expected), (False, 1), (True, expected)):
+        with spool._database.writing(survives_power_loss=is_needed) as write:
+            assert write.one("PRAGMA synchronous") == (synchronous,)
+    spool.close()
+
+
+def test_only_what_is_accepted_waits_for_the_disk(tmp_path):
+    """Leases and deliveries leave syncing to later commits, also in a file that a removed one was moved to."""
+    directory = SpoolDirectory(tmp_path / "spool", SpoolOptions(fsync=True))
+    spool = directory.open_own()
+
+    def synchronous():
+        with spool._database.reading() as connection:
+            return connection.execute("PRAGMA synchronous").fetchone()[0]
+
+    for _ in range(2):
+        ids = spool.append(rows(1, 2))
+        assert synchronous() == 2
+        spool.lease("batch", b"body", ids)
+        assert synchronous() == 1
+        spool.forget(ids)
+        assert (synchronous(), spool.events) == (1, 0)
+        for path in (tmp_path / "spool").iterdir():
+            path.unlink()
+        directory.restore(spool)
+        assert synchronous() == 2
     spool.close()
