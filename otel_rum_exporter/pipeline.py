@@ -76,17 +76,25 @@ class Pipeline:
     """Converts, keeps and delivers what the exporters of one configuration are given."""
 
     def __init__(
-        self, config: RumConfig, *, is_configured: bool = True, clock: Callable[[], float] = time.monotonic
+        self,
+        config: RumConfig,
+        *,
+        is_configured: bool = True,
+        patience_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare everything; start nothing.
 
         Args:
             config: The configuration.
             is_configured: False for a pipeline that only counts what it is given as dropped.
+            patience_s: For how long admission waits for a spool that is held by others, or by a disk that is slow; an
+                application's threads hardly do.
             clock: Monotonic seconds.
         """
         self._config = config
         self._is_configured = is_configured
+        self._patience_s = patience_s
         self._clock = clock
         self._converter = Converter(config)
         self._log = Notices(_logger, clock)
@@ -261,7 +269,7 @@ class Pipeline:
 
     def _commit(self, store: Store, events: Sequence[Keyed]) -> bool:
         """Keep events on disk, and let them wait. Returns whether all of them are on disk."""
-        stored = store.keep(events)
+        stored = store.keep(events, self._patience_s)
         with self._changed:
             left = self._queue_locked(events, stored)
         store.leave(left)

@@ -88,12 +88,12 @@ class Store:
 
     # events
 
-    def keep(self, keyed: Sequence[Keyed]) -> list[Stored | None]:
+    def keep(self, keyed: Sequence[Keyed], wait_s: float = 0.0) -> list[Stored | None]:
         """Commit events. Returns where each is kept; None for all where the disk is full or fails.
 
-        An application waits for it: where others hold the file it is not tried for long.
+        Where others hold the file it is tried for some 0.1 s, since an application waits for it; for longer with `wait_s`.
         """
-        stored = self._kept(keyed, self._clock())
+        stored = self._kept(keyed, self._clock() + wait_s)
         if None in stored:
             with self._lock:
                 self._unspooled += len(stored)

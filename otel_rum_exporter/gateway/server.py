@@ -40,6 +40,7 @@ from otel_rum_exporter.stats import CauseLog, printable
 
 _DELIVERY_SHARE = 0.3  # of the time to drain, for the last deliveries; with a spool they may as well wait
 _OPERATIONS_CONNECTIONS = 100
+_PATIENCE_S = 3.0  # with a disk that stalls: senders wait for an answer for ten, and to send again costs them more
 
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ class GatewayServer:
         self.addresses = Addresses(
             url_of(self._listeners[0], options.host, scheme), url_of(self._listeners[1], options.operations_host)
         )
-        self.pipeline = Pipeline(settings.exporter)
+        self.pipeline = Pipeline(settings.exporter, patience_s=_PATIENCE_S)
         self._watch = Watch(self.pipeline, settings.exporter, time.monotonic)
         self._gate = Gate(settings.policy, settings.limits, Clients(options.trusted_proxies), time.monotonic)
         self._counts = Counts()

@@ -432,6 +432,36 @@ def test_too_old(rum, spool_dir):
 # what others do to the files
 
 
+def test_admission_waits_for_a_slow_disk_where_it_may(spool_dir):
+    """A commit that another thread holds up is tried again, for as long as there is patience."""
+    is_held, may_go = threading.Event(), threading.Event()
+    looks = []
+
+    def clock():
+        looks.append(None)
+        if len(looks) == 3:  # at the beginning, before the first try, and before the second
+            may_go.set()
+        return 0.0
+
+    def hold(spool):
+        with spool._database.reading():
+            is_held.set()
+            assert may_go.wait(60)
+
+    store = Store(RumConfig.load({"app_monitor_id": MONITOR_ID, "spool_dir": spool_dir}, {}), clock=clock)
+    (first,) = store.keep([event("a")])
+    may_go.clear()
+    holder = threading.Thread(target=hold, args=(first.spool,))
+    holder.start()
+    assert is_held.wait(60)
+    looks.clear()
+    (second,) = store.keep([event("b")], wait_s=1.0)
+    holder.join(60)
+    assert second.spool is first.spool
+    store.close()
+    assert on_disk(spool_dir) == (2, 0)
+
+
 def held(spool_dir):
     """Somebody in the middle of a transaction, on the only file."""
     (path,) = SpoolDirectory(spool_dir).files()
