@@ -90,7 +90,12 @@ class GatewayOptions:
         doc="Whether events are on disk before a request is answered; the exporter's `spool_dir` says where.",
         variable=False,
     )
-    threads: int = option(2, whole(1, 64), "Threads that decode, convert and commit.", variable=False)
+    threads: int = option(
+        4,
+        whole(1, 64),
+        "Threads that decode, convert and commit; those that wait for the disk share a commit.",
+        variable=False,
+    )
     max_connections: int = option(1000, whole(1, 1_000_000), "Open connections.", variable=False)
     max_in_flight: int = option(
         64, whole(1, 100_000), "Bodies that are worked on, or wait for that, at a time.", variable=False
