@@ -284,7 +284,7 @@ class RumConfig:
     spool_fsync: bool = option(
         default=False,
         kind=flag(),
-        doc="Whether each commit to the spool survives a power loss, and not only the end of the process.",
+        doc="Whether what the spool accepts survives a power loss, and not only the end of the process.",
         variable=False,
     )
     context_sessions: int = option(10_000, whole(1), "Sessions whose page and counts are remembered.", variable=False)
