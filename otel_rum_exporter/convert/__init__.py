@@ -6,6 +6,7 @@ One module per family; `spans` and `logs` tell which family an item belongs to.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any
 
 from msgspec import UNSET, Struct
@@ -34,6 +35,9 @@ from otel_rum_exporter.items import LogItem, ResourceItem, ScopeItem, SpanItem
 __all__ = ["Conversion", "Converter", "Draft", "LogEventIds"]
 
 _MAX_ORIGINS = 256  # resources are few; this bounds those that are not
+_MAX_CHARACTERS = 16 * 1024  # of a resource and scope that are kept; larger ones, which no SDK makes, are read again
+_LISTS = frozenset((list, tuple))
+_PLAIN = frozenset((str, bool, int, float, type(None)))
 
 EventId = Callable[[str, int, str], str]
 """Makes an event's id of its part's name, its time and its content."""
@@ -118,7 +122,9 @@ class Converter:
             if len(self._origins) >= _MAX_ORIGINS:
                 self._origins.clear()
             origin = metadata.origin(self._config, resource, scope, is_client_event=is_client_event)
-            known = self._origins[key] = _Known(origin, resource, scope, is_client_event)
+            known = _Known(origin, resource, scope, is_client_event)
+            if _is_small(resource, scope):
+                self._origins[key] = known
         self._latest = known
         return known.origin
 
@@ -171,6 +177,16 @@ NOWHERE = _Place(NO_PAGE, None, NOTHING)
 
 # records whose url.full is the page, not a request's target
 _PAGE_RECORDS = ("browser.navigation", "browser.navigation_timing")
+
+
+def _is_small(resource: ResourceItem, scope: ScopeItem | None) -> bool:
+    """Tell whether resource and scope may be kept: texts and numbers and lists of them, as SDKs make them, and few."""
+    given = resource.attributes
+    members = chain.from_iterable(value if type(value) in _LISTS else (value,) for value in given.values())
+    values = [*given, *members, scope.name if scope else None]
+    if not _PLAIN.issuperset(map(type, values)):
+        return False
+    return len(values) + sum(len(value) for value in values if isinstance(value, str)) <= _MAX_CHARACTERS
 
 
 def _destination_of_span(span: SpanItem, attributes: Attributes) -> str | None:

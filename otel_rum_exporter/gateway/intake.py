@@ -112,15 +112,18 @@ class Intake:
             now = self._clock()
             return [item for item, key in zip(items, keys, strict=True) if key is None or self._may_pass(key, now)]
 
-    def _may_pass(self, key: tuple[str, str], now: float) -> bool:
+    def _may_pass(self, key: int, now: float) -> bool:
         return self._sessions.take(key, self._session_records, now) == 0.0
 
 
-def _session_key(item: Any) -> tuple[str, str] | None:
-    """Return which session an item is of, by what it says; None if it does not say."""
+def _session_key(item: Any) -> int | None:
+    """Return what stands for the session that an item is of, by what it says; None if it does not say.
+
+    It is a hash, since ids may be as long as a body and are kept for their limit.
+    """
     record, resource = getattr(item, "log_record", item), item.resource.attributes
     session = record.attributes.get(_SESSION) or resource.get(_SESSION)
-    return (str(resource.get(MONITOR_ID)), session) if isinstance(session, str) else None
+    return hash((str(resource.get(MONITOR_ID)), session)) if isinstance(session, str) else None
 
 
 def _message(rejected: Mapping[str, int], decoded: Decoded) -> str:
