@@ -43,7 +43,7 @@ class Attacker:
 
     Attributes:
         address: Of the gateway.
-        config: How much time it gives, and how many connections, see `Target`.
+        config: How much time it gives, and how many connections, see `Config`.
         seen: How many answers of each status there were, or ends of another kind.
         message: What the first of the answers that were no success says; if there is none, what the first says.
     """
@@ -82,8 +82,7 @@ class Attacker:
             try:
                 raw.sendall(data)
             except OSError:  # the answer came before all was sent
-                self.note(CLOSED) if not self.read(raw, 1) else None
-                return
+                answers = 1
             self.read(raw, answers)
 
     def answer_to(self, data):
@@ -101,14 +100,13 @@ class Attacker:
             pause.wait(pause_s)
 
     def read(self, raw, answers=1):
-        """Take note of so many answers of a connection, or of its end. Returns how many answers there were."""
+        """Take note of so many answers of a connection, or of its end if that comes first."""
         reading = Answers(raw)
-        for number in range(answers):
+        for _ in range(answers):
             answer = reading.next()
             self.note(*answer)
             if isinstance(answer[0], str):
-                return number
-        return answers
+                return
 
     def note(self, status, message=""):
         self.seen[status] += 1

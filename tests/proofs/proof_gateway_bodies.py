@@ -20,8 +20,8 @@ FULL = 4 * MIB - 64  # what a body may have after gzip, but for what is put arou
 _ids = itertools.count(1)
 
 
-def protobuf_spans(names, session, **resource):
-    """A request with a span for each name."""
+def protobuf_spans(names, session, *, of_span=None, **resource):
+    """A request with a span for each name, with these attributes of each and those of their resource."""
     request = ExportTraceServiceRequest()
     of_resource = request.resource_spans.add()
     _add(of_resource.resource, {"service.name": "shop", **resource})
@@ -30,7 +30,7 @@ def protobuf_spans(names, session, **resource):
         number = next(_ids)
         span = scope.spans.add(name=name, start_time_unix_nano=START_NS, end_time_unix_nano=START_NS + 10**6)
         span.trace_id, span.span_id = (number + 2**64).to_bytes(16, "big"), number.to_bytes(8, "big")
-        _add(span, {"session.id": session})
+        _add(span, {"session.id": session, **(of_span or {})})
     return request.SerializeToString()
 
 
