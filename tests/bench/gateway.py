@@ -101,9 +101,9 @@ def _rows(found: dict[str, Any]) -> Iterator[Row]:
     exporter = found["exporter"]
     for size, most in ((PER_POST, 2.0), (EXPORT_SIZE, None)):
         others = [each[f"exports of {size}"] + each["ParseFromString"] for each in exporter]
-        what = f"{median(others):.0f} us: the exporter in a process, {size} spans an export, and protobuf decoding"
-        of_it = ratios(_each(fastest, "cpu_us"), others)
-        yield Row("CPU per event, of that of", "at most 2" if most else "shown only", of_it, most, 2, "", what)
+        figure = f"CPU per event, of the exporter's in a process with {size} spans an export, and protobuf decoding"
+        of_it, note = ratios(_each(fastest, "cpu_us"), others), f"of {median(others):.0f} us"
+        yield Row(figure, "at most 2" if most else "shown only", of_it, most, note=note)
     for name, runs in found["variants"].items():
         yield _rate(name, runs)
 
