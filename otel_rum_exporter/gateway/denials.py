@@ -36,8 +36,16 @@ class Denied(Exception):  # noqa: N818 - what happened to the request
 
 
 def limited(limit: str, message: str, wait_s: float) -> Denied:
-    """Return the denial of a request over a limit that holds for a time."""
+    """Return the denial of a request over a limit of its sender's that holds for a time."""
     return Denied(429, message, limit=limit, wait_s=wait_s)
+
+
+def overloaded(limit: str, message: str, wait_s: float) -> Denied:
+    """Return the denial of a request that the gateway has no room for, whoever sends it.
+
+    OTLP leaves 429 and 503 to choose from; OpenTelemetry's Python exporters before 1.45 send again after the latter only.
+    """
+    return Denied(503, message, limit=limit, wait_s=wait_s)
 
 
 def unauthorized(message: str) -> Denied:

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from otel_rum_exporter.gateway.bodies import Bodies, Disconnected
 from otel_rum_exporter.gateway.counts import Counts
-from otel_rum_exporter.gateway.denials import Denied, limited
+from otel_rum_exporter.gateway.denials import Denied, overloaded
 from otel_rum_exporter.gateway.gate import Caller, Gate, Head, encoding_of
 from otel_rum_exporter.gateway.intake import Intake, Taken
 from otel_rum_exporter.gateway.limits import Held, retry_after
@@ -117,14 +117,14 @@ class Receiver:
     def _check_room(self) -> None:
         desk = self._desk
         if shortage := desk.watch.shortage():
-            raise limited("room", shortage, 4.0)
+            raise overloaded("room", shortage, 4.0)
         if not desk.held.has_room:
-            raise limited("in_flight", "too many requests are in flight", 1.0)
+            raise overloaded("in_flight", "too many requests are in flight", 1.0)
 
     async def _take(self, body: bytes, caller: Caller) -> Taken:
         desk = self._desk
         if not desk.held.has_room:  # others may have come in meanwhile
-            raise limited("in_flight", "too many requests are in flight", 1.0)
+            raise overloaded("in_flight", "too many requests are in flight", 1.0)
         monitors = desk.gate.policy.monitors
         with desk.held.working():
             loop = asyncio.get_running_loop()

@@ -110,7 +110,7 @@ def leaves_before_the_answer(attacker):
     for number in range(200):
         with attacker.connect() as raw:
             raw.sendall(post(one_span(number), **KEY))
-    while attacker.answer_to(post(one_span(200), **KEY))[0] == 429:  # as many as may be are in flight still
+    while attacker.answer_to(post(one_span(200), **KEY))[0] == 503:  # as many as may be are in flight still
         pass
     attacker.send(post(one_span(200), **KEY))
 
