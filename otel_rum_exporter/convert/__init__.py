@@ -181,7 +181,7 @@ _PAGE_RECORDS = ("browser.navigation", "browser.navigation_timing")
 
 def _is_small(resource: ResourceItem, scope: ScopeItem | None) -> bool:
     """Tell whether resource and scope may be kept: texts and numbers and lists of them, as SDKs make them, and few."""
-    given = resource.attributes
+    given = resource.attributes or {}
     members = chain.from_iterable(value if type(value) in _LISTS else (value,) for value in given.values())
     values = [*given, *members, scope.name if scope else None]
     if not _PLAIN.issuperset(map(type, values)):
