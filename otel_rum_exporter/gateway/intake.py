@@ -12,6 +12,7 @@ from msgspec import Struct
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.gateway.body_limits import BodyLimits
 from otel_rum_exporter.gateway.decoding import Decoded, decode
+from otel_rum_exporter.gateway.denials import limited
 from otel_rum_exporter.gateway.gate import Caller
 from otel_rum_exporter.gateway.inflate import Inflating
 from otel_rum_exporter.gateway.limits import Rate, RateTable
@@ -20,6 +21,7 @@ from otel_rum_exporter.gateway.signals import Signal
 from otel_rum_exporter.pipeline import Admission, Pipeline
 
 _SESSION = "session.id"
+_MAX_MONITORS = 10_000  # far more than are listed
 _MALFORMED, _SESSION_LIMIT = "malformed", "session_limit"
 
 # what a sender can do something about; the rest is left out on purpose, and no fault of the request
@@ -72,6 +74,7 @@ class Intake:
         self._limits = limits
         self._session_records = session_records
         self._sessions = RateTable(sessions)
+        self._of_monitors = RateTable(_MAX_MONITORS)
         self._lock = threading.Lock()
         self._clock = clock
 
@@ -81,6 +84,7 @@ class Intake:
         Raises:
             Malformed: It is not what it says it is.
             TooLarge: It holds more than is allowed.
+            Denied: One of its app monitors has had too much.
         """
         plain = self._inflated(body) if caller.is_gzip else body
         identity, device = caller.identity, caller.device
@@ -88,6 +92,8 @@ class Intake:
         items: list[Any] = decoded.items
         if caller.identity is None and monitors:
             items = monitors.assigned(items)
+        if monitors.has_limits:
+            self._charge_monitors(items, monitors)
         within = self._within_limit(items) if self._session_records.is_limit else items
         admission = self._admit(signal, within)
         rejected = Counter({_MALFORMED: decoded.rejected, _SESSION_LIMIT: len(items) - len(within)})
@@ -104,6 +110,17 @@ class Intake:
         if signal is Signal.TRACES:
             return self._pipeline.admit_spans(items)
         return self._pipeline.admit_logs(items)
+
+    def _charge_monitors(self, items: list[Any], monitors: Monitors) -> None:
+        numbers = Counter(item.resource.attributes.get(MONITOR_ID) for item in items)
+        charged = [(entry, number) for id_, number in numbers.items() if id_ and (entry := monitors.get(id_))]
+        with self._lock:
+            now = self._clock()
+            for entry, _ in charged:
+                if wait_s := self._of_monitors.wait_s(entry.id, entry.records, now):
+                    raise limited("monitor_records", "too many records for an app monitor", wait_s)
+            for entry, number in charged:
+                self._of_monitors.charge(entry.id, entry.records, now, number)
 
     def _within_limit(self, items: list[Any]) -> list[Any]:
         """Return the items whose sessions have some left of what they may send."""

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.gateway.limits import Rate, records_rate
 from otel_rum_exporter.otlp import Log, Resource, Span
 
 MONITOR_ID = "aws.rum.appmonitor.id"
@@ -22,6 +23,13 @@ class MonitorEntry(Struct, frozen=True):
     name: str | None = None
     version: str | None = None
     alias: str | None = None
+    records_per_second: float = 0.0
+    """Spans and log records that it takes, whoever sends them; 0 is no limit."""
+
+    @property
+    def records(self) -> Rate:
+        """How many records it takes."""
+        return records_rate(self.records_per_second)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -58,6 +66,11 @@ class Monitors:
 
     def __bool__(self) -> bool:
         return bool(self.entries)
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether some app monitor takes only so much."""
+        return any(each.records.is_limit for each in self.entries.values())
 
     def get(self, monitor_id: str) -> MonitorEntry | None:
         """Return the entry of an app monitor."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from otel_rum_exporter.config import UUID_SHAPE
-from otel_rum_exporter.gateway.limits import Rate
+from otel_rum_exporter.gateway.limits import Rate, records_rate
 from otel_rum_exporter.gateway.monitors import MonitorEntry
 from otel_rum_exporter.gateway.origins import ACCEPTED, Origins
-from otel_rum_exporter.gateway.settings import LimitOptions, records_rate
+from otel_rum_exporter.gateway.settings import LimitOptions
 from otel_rum_exporter.gateway.tokens import LONGEST, SHORTEST, Kind, Token, Tokens, digest_of
 from otel_rum_exporter.option_kinds import Kind as OptionKind
 from otel_rum_exporter.option_kinds import choice, matching, number, shortened, text, texts
@@ -27,7 +27,13 @@ _WRITTEN = re.compile(rf"[!-~]{{{SHORTEST},{LONGEST}}}")
 _SOURCES = ("token", "token_file", "token_env")
 _RATE = number(0, 1e9)
 
-_OF_MONITORS: dict[str, OptionKind[Any]] = {"id": _UUID, "name": _TEXT, "version": _TEXT, "alias": _TEXT}
+_OF_MONITORS: dict[str, OptionKind[Any]] = {
+    "id": _UUID,
+    "name": _TEXT,
+    "version": _TEXT,
+    "alias": _TEXT,
+    "records_per_second": _RATE,
+}
 _OF_TOKENS: dict[str, OptionKind[Any]] = {
     "name": _NAME,
     "kind": choice(get_args(Kind)),

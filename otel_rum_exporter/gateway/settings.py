@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, get_args
 from otel_rum_exporter.config import LONGEST_MS, MIB, RumConfig
 from otel_rum_exporter.gateway.body_limits import BodyLimits
 from otel_rum_exporter.gateway.clients import Clients
-from otel_rum_exporter.gateway.limits import Rate
+from otel_rum_exporter.gateway.limits import Rate, records_rate
 from otel_rum_exporter.gateway.monitors import Monitors
 from otel_rum_exporter.gateway.origins import ACCEPTED, Origins
 from otel_rum_exporter.gateway.tokens import Tokens
@@ -189,11 +189,6 @@ class LimitOptions:
     def session_records(self) -> Rate:
         """How many records a session may have."""
         return Rate(self.session_records_per_minute / 60, max(1.0, self.session_records_per_minute))
-
-
-def records_rate(per_second: float) -> Rate:
-    """Return a limit of records: a request is taken as long as something is left, and what it had too much waits for."""
-    return Rate(per_second, max(1.0, per_second))
 
 
 class Policy:

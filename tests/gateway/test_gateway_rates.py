@@ -1,7 +1,7 @@
 """Limits by client, token and session, and what is held of bodies: pure, then over HTTP."""
 
 import pytest
-from gateway_requests import JSON, NO_RATES, json_logs, spans
+from gateway_requests import JSON, MONITOR, NO_RATES, OTHER_MONITOR, json_logs, spans
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -138,6 +138,30 @@ def test_a_session_with_too_much(gateways, rum):
     assert client.post(json_logs(1), "/v1/logs", JSON).partial_success == (1, "1 session_limit")
     assert client.post(spans(4, session="s-2")).partial_success == (0, "")
     assert gateway.stats().received == 9
+
+
+def test_an_app_monitor_takes_so_much_from_all_its_senders(gateways, rum):
+    """Two tokens share what their app monitor takes, as a sender does that names it; another app monitor goes on."""
+    monitors = "".join(
+        f'[[app_monitors]]\nid = "{each}"\n{limit}\n'
+        for each, limit in ((MONITOR, "records_per_second = 1"), (OTHER_MONITOR, ""))
+    )
+    bound = f'app_monitor = "{MONITOR}"'
+    tokens = "".join(
+        f'[[tokens]]\nname = "{name}"\ntoken = "{name}-0123456789abcdef"\n{of}\n'
+        for name, of in (("first", bound), ("second", bound), ("any", ""))
+    )
+    client = gateways(rum, NO_RATES + monitors + tokens, monitor=None).client()
+
+    def status(token, monitor):
+        answer = client.post(
+            spans(30, resource={"aws.rum.appmonitor.id": monitor}), authorization=f"Bearer {token}-0123456789abcdef"
+        )
+        return answer.status
+
+    assert status("first", MONITOR) == 200
+    assert [status(token, MONITOR) for token in ("first", "second", "any")] == [429] * 3
+    assert [status("any", OTHER_MONITOR) for _ in range(3)] == [200] * 3
 
 
 def test_the_queue_is_full(gateways, rum):
