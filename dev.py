@@ -201,7 +201,8 @@ def sbom(_arguments: list[str]) -> int:
 
 
 def nightly(arguments: list[str]) -> int:
-    """Run the long tests, then the whole matrix."""
+    """Run the long tests, then the whole matrix, with examples of hypothesis that no run had before."""
+    os.environ["RUM_NEW_EXAMPLES"] = "1"
     return pytest(main_venv(), "-m", "nightly", *arguments) | matrix([])
 
 

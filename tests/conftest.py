@@ -9,8 +9,13 @@ from hypothesis import HealthCheck, settings
 
 from otel_rum_exporter.testing import CREDENTIALS
 
-# how long one example takes says more about the machine's other work than about the code
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# how long one example takes says more about the machine's other work than about the code; new examples are for the nights
+settings.register_profile(
+    "unhurried",
+    deadline=None,
+    derandomize="RUM_NEW_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("unhurried")
 
 BESIDE = Path(__file__).resolve().parent.parent.parent / "shared"
