@@ -7,9 +7,16 @@ import socket
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes a free one. Errors: OSError when the address cannot be bound."""
+    """Return a socket that listens; port 0 takes a free one.
+
+    Errors: OSError when the address cannot be bound; its `filename` is the address.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=1024)
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        error.filename = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise
 
 
 def url_of(listening: socket.socket, host: str, scheme: str = "http") -> str:

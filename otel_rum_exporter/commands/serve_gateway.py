@@ -24,9 +24,15 @@ from otel_rum_exporter.spool.queue import SpoolError
 _GREETING = """\
 OTLP gateway for CloudWatch RUM at {url}   (Ctrl-C stops it)
 
-  OTEL_EXPORTER_OTLP_ENDPOINT={url}
   health, readiness, metrics: {operations_url}/healthz, /readyz, /metrics
+
+Send to it{where}; items need session.id:
+
+{variables}
 """
+
+# what listens on all addresses is reached under one: what to replace in the URL by what
+_EVERYWHERE = {"0.0.0.0": ("0.0.0.0", "127.0.0.1"), "::": ("[::]", "[::1]")}  # noqa: S104 - only compared
 
 Flags = Mapping[str, Mapping[str, Any]]
 
@@ -63,12 +69,32 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
         return load(flags, os.environ, path).policy
 
     try:
-        server = GatewayServer(settings, _greet, reload)
+        server = GatewayServer(settings, lambda addresses: click.echo(greeting(settings, addresses)), reload)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]
         hint = "; --port and --operations-port 0 take free ones" if error.errno == errno.EADDRINUSE else ""
-        raise click.ClickException(f"cannot listen on {_addresses(settings.gateway)}: {reason}{hint}") from None
+        raise click.ClickException(f"cannot listen on {error.filename}: {reason}{hint}") from None
     server.serve_until_stopped()
+
+
+def greeting(settings: Settings, addresses: Addresses) -> str:
+    """Return what is printed as soon as a gateway accepts connections. No token is in it."""
+    url, where = addresses.url, ""
+    if (host := settings.gateway.host) in _EVERYWHERE:
+        url = url.replace(*_EVERYWHERE[host], 1)
+        where = " (elsewhere by the name of this machine)"
+    variables = {
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",  # many SDKs speak gRPC unless told otherwise
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+    }
+    if settings.policy.needs_token:
+        variables["OTEL_EXPORTER_OTLP_HEADERS"] = "x-api-key=...   # a server's token"
+    return _GREETING.format(
+        url=addresses.url,
+        operations_url=addresses.operations_url,
+        where=where,
+        variables="\n".join(f"  export {name}={value}" for name, value in variables.items()),
+    )
 
 
 def _loaded(flags: Flags, path: Path | None) -> Settings:
@@ -112,11 +138,3 @@ def _warn(settings: Settings) -> None:
             click.echo("Warning: anybody who reaches this address can send telemetry.", err=True)
     if not is_loopback(gateway.operations_host):
         click.echo("Warning: /metrics is open to whoever reaches its address.", err=True)
-
-
-def _addresses(gateway: GatewayOptions) -> str:
-    return f"{gateway.host}:{gateway.port} or {gateway.operations_host}:{gateway.operations_port}"
-
-
-def _greet(addresses: Addresses) -> None:
-    click.echo(_GREETING.format(url=addresses.url, operations_url=addresses.operations_url))

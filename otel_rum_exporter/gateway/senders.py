@@ -147,6 +147,10 @@ def _digest(values: Mapping[str, Any], where: str, environ: Mapping[str, str], r
         report(where, f"one of {', '.join(_SOURCES)}")
         return None
     name = given[0]
+    if name == "token_env" and not environ.get(values[name], "").strip():
+        # unnamed, since what stands here by mistake may be the token itself
+        report(f"{where}.{name}", "the environment variable of this name is not set, or empty")
+        return None
     try:
         written = _written(name, values[name], environ).strip()
     except (OSError, UnicodeError) as error:
@@ -164,4 +168,4 @@ def _digest(values: Mapping[str, Any], where: str, environ: Mapping[str, str], r
 def _written(name: str, value: str, environ: Mapping[str, str]) -> str:
     if name == "token_file":
         return Path(value).read_text(encoding="utf-8")
-    return environ.get(value, "") if name == "token_env" else value
+    return environ[value] if name == "token_env" else value

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from botocore.exceptions import BotoCoreError
+from botocore.session import get_session
 
 from otel_rum_exporter.config import ConfigError, Problem, RumConfig
 from otel_rum_exporter.gateway.monitors import Monitors
@@ -84,6 +86,10 @@ def _parsed(path: Path) -> dict[str, Any]:
     raise ConfigError([Problem("config", None, reason)])
 
 
+def _in_table(table: str, problem: Problem) -> Problem:
+    return msgspec.structs.replace(problem, option=f"{table}.{problem.option}")
+
+
 class _Loading:
     """What was read so far, and what is wrong with it."""
 
@@ -143,7 +149,7 @@ class _Loading:
         for name in dict.fromkeys((*options, *self._table(table))):
             self._sources[table, name], arguments[name] = self._given(table, name, None)
         found = read(options, arguments, {})
-        self._problems += (msgspec.structs.replace(each, option=f"{table}.{each.option}") for each in found.problems)
+        self._problems += (_in_table(table, each) for each in found.problems)
         return kind(**found.values)
 
     def _exporter(self, gateway: GatewayOptions) -> RumConfig:
@@ -161,10 +167,13 @@ class _Loading:
         if not gateway.spool:
             arguments["spool_dir"] = None
         try:
-            return self._with_sources_elsewhere(RumConfig.load(arguments, environ), environ)
+            config = self._with_sources_elsewhere(RumConfig.load(arguments, environ), environ)
         except ConfigError as error:
-            self._problems += error.problems
+            self._problems += (
+                each if each.option in options else _in_table("exporter", each) for each in error.problems
+            )
             return RumConfig(**read(options, arguments, environ).values)  # for what else is to be checked
+        return self._with_region(config)
 
     def _own_defaults(self, gateway: GatewayOptions) -> dict[str, Any]:
         """Return what differs from an exporter in a process: others' sessions, and nothing accepted may be lost."""
@@ -179,9 +188,26 @@ class _Loading:
                 self._sources["exporter", name] = next(said, None) or _DEFAULT
         return config
 
+    def _with_region(self, config: RumConfig) -> RumConfig:
+        """Return the configuration with the AWS profile's region, if it has none and AWS's own endpoint needs one."""
+        is_named_badly = any(each.option in {"region", "endpoint"} for each in self._problems)
+        if config.region or config.endpoint or is_named_badly:
+            return config
+        try:
+            region = get_session().get_config_variable("region")
+            reason = "an AWS region is needed: here, as AWS_REGION, or in the AWS profile"
+        except BotoCoreError as error:
+            region, reason = None, f"not in the AWS profile: {error}"
+        if region is None:
+            variable = variable_of("region", options_of(RumConfig)["region"])
+            self._problems.append(Problem("region", variable, reason))
+            return config
+        self._sources["exporter", "region"] = "AWS profile"
+        return replace(config, region=region)
+
     def _monitors(self, exporter: RumConfig) -> Monitors:
         entries = read_monitors(self._array("app_monitors"), self._problem)
-        is_named_badly = any(each.option.startswith("app_monitor") for each in self._problems)
+        is_named_badly = any(each.option.removeprefix("exporter.").startswith("app_monitor") for each in self._problems)
         if not entries and exporter.app_monitor_id is None and not is_named_badly:
             variable = variable_of("app_monitor_id", options_of(RumConfig)["app_monitor_id"])
             accepts = "an app monitor is needed: here, or as [[app_monitors]] in the configuration file"

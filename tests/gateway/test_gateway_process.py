@@ -25,6 +25,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from small_disk import small_disk
 
+from otel_rum_exporter.commands.serve_gateway import greeting
+from otel_rum_exporter.gateway.server import Addresses
+from otel_rum_exporter.gateway.settings_file import load
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
 
@@ -98,7 +101,12 @@ def run(*arguments, **variables):
     """Run the command to its end; return exit code, output, errors."""
     command = [PROGRAM, "gateway", *map(str, arguments)]
     done = subprocess.run(
-        command, env=bare_environment(**variables), capture_output=True, text=True, timeout=WAIT_S, check=False
+        command,
+        env=bare_environment(**{"AWS_REGION": "eu-central-1", **variables}),
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -154,6 +162,36 @@ def test_check(tmp_path):
 
 
 @pytest.mark.parametrize("check", [(), ("--check",)])
+def test_a_region_is_needed(check):
+    """Without a region and without an endpoint nothing could be sent, and nothing is started."""
+    code, _, errors = run(*check, "--no-spool", "--app-monitor-id", MONITOR, AWS_REGION="")
+    assert code == 2
+    assert "region (OTEL_EXPORTER_RUM_REGION): an AWS region is needed" in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint", "has_token"),
+    [
+        ("", "http://127.0.0.1:1", False),
+        ("[gateway]\nhost = '0.0.0.0'\nallow_anonymous = true\n", "http://127.0.0.1:1", False),
+        ("[gateway]\nhost = '::'\n[[tokens]]\ntoken = 'server-token-0123456789'\n", "http://[::1]:1", True),
+    ],
+)
+def test_what_is_printed_can_be_copied(tmp_path, text, endpoint, has_token):
+    """The variables that are printed make an SDK send here: with the protocol, to an address that can be reached."""
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    settings = load({}, {"OTEL_EXPORTER_RUM_APP_MONITOR_ID": MONITOR, "AWS_REGION": "eu-central-1"}, path)
+    host = settings.gateway.host
+    url = f"http://[{host}]:1" if ":" in host else f"http://{host}:1"
+    lines = greeting(settings, Addresses(url, "http://127.0.0.1:2")).splitlines()
+    assert f"  export OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}" in lines
+    assert "  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf" in lines
+    assert has_token == any("OTEL_EXPORTER_OTLP_HEADERS=x-api-key=" in line for line in lines)
+    assert ("name of this machine" in "\n".join(lines)) == (host != "127.0.0.1")
+
+
+@pytest.mark.parametrize("check", [(), ("--check",)])
 def test_what_is_wrong_is_said_at_once(check):
     """All problems of a configuration in one go, with exit code 2."""
     code, output, errors = run(*check, "--host", "0.0.0.0", "--port", "-1", "--log-format", "xml")  # noqa: S104 - it refuses
@@ -171,13 +209,16 @@ def test_a_spool_that_cannot_be_used(tmp_path):
     assert errors.startswith("The spool is not usable")
 
 
-def test_an_address_that_is_in_use(tmp_path):
-    """One line says so, without a traceback."""
+@pytest.mark.parametrize(
+    ("taken_port", "other_port"), [("--port", "--operations-port"), ("--operations-port", "--port")]
+)
+def test_an_address_that_is_in_use(tmp_path, taken_port, other_port):
+    """One line says which one, without a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        code, _, errors = run("--port", port, "--app-monitor-id", MONITOR, "--spool-dir", tmp_path / "spool")
+        code, _, errors = run(taken_port, port, other_port, 0, "--app-monitor-id", MONITOR, "--spool-dir", tmp_path)
     assert code == 1
-    assert re.fullmatch(rf"Error: cannot listen on 127.0.0.1:{port} or .*; --port and .* take free ones\n", errors)
+    assert re.fullmatch(rf"Error: cannot listen on 127.0.0.1:{port}: .*; --port and .* take free ones\n", errors)
 
 
 def test_warnings_where_others_reach_it(configured):

@@ -14,7 +14,7 @@ from otel_rum_exporter.gateway.settings_shown import shown
 from otel_rum_exporter.options import options_of
 
 TOKEN = "server-token-0123456789"  # noqa: S105 - no real one
-VARIABLES = {"OTEL_EXPORTER_RUM_APP_MONITOR_ID": MONITOR, "HOME": "/home/a"}
+VARIABLES = {"OTEL_EXPORTER_RUM_APP_MONITOR_ID": MONITOR, "AWS_REGION": "eu-central-2", "HOME": "/home/a"}
 
 
 @pytest.fixture
@@ -83,6 +83,50 @@ def test_aws_variables_count_last(settings):
     assert settings(AWS_REGION="eu-north-1").exporter.region == "eu-north-1"
     assert settings(AWS_REGION="eu-north-1").sources["exporter", "region"] == "AWS_REGION"
     assert settings('[exporter]\nregion = "eu-west-1"\n', AWS_REGION="eu-north-1").exporter.region == "eu-west-1"
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    """Writes AWS's configuration file, with one profile."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_DEFAULT_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def write(text, name="default"):
+        (tmp_path / "aws").write_text(text)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws"))
+        monkeypatch.setenv("AWS_PROFILE", name)
+
+    return write
+
+
+def test_the_region_of_the_aws_profile(settings, profile):
+    """A region that only the AWS profile has counts last, and is shown with where it came from."""
+    profile("[default]\nregion = eu-south-1\n")
+    found = settings(AWS_REGION="")
+    assert (found.exporter.region, found.sources["exporter", "region"]) == ("eu-south-1", "AWS profile")
+    assert settings().exporter.region == "eu-central-2"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "expected"),
+    [
+        ("[default]\n", "default", "an AWS region is needed"),
+        ("[default]\n", "other", "not in the AWS profile: The config profile (other)"),
+        ("default", "default", "not in the AWS profile: Unable to parse"),
+    ],
+)
+def test_no_region_anywhere(problems, profile, text, name, expected):
+    """Without a region there is no endpoint of AWS's to send to, which is told at once."""
+    profile(text, name)
+    (found,) = problems(AWS_REGION="")
+    assert found.startswith(f"region (OTEL_EXPORTER_RUM_REGION): {expected}")
+
+
+def test_an_endpoint_that_is_given_needs_no_region(settings, profile):
+    """Where requests go is known without a region when an endpoint is given."""
+    profile("[default]\n")
+    exporter = settings(AWS_REGION="", AWS_ENDPOINT_URL="http://127.0.0.1:8790").exporter
+    assert (exporter.region, exporter.endpoint) == (None, "http://127.0.0.1:8790")
 
 
 def test_no_spool(settings):
@@ -164,6 +208,7 @@ BROWSER = f'kind = "browser"\ntoken = "{TOKEN}"\n'
         ("[gateway]\nhost = 'gateway.example'\n", "gateway.host: 'gateway.example' given"),
         ("[limits]\ndepth = 41\n", "limits.depth: 41 given, accepted: an integer from 1 to 40"),
         ("[exporter]\nregion = 'moon'\n", "region (OTEL_EXPORTER_RUM_REGION): 'moon' given"),
+        ("[exporter]\nregon = 'eu-west-1'\n", "exporter.regon: no such option, did you mean region?"),
         ("[[app_monitors]]\nname = 'a'\n", "app_monitors[1].id: missing, accepted: a UUID"),
         ("[[app_monitors]]\nid = 'a'\n", "app_monitors[1].id: 'a' given, accepted: a UUID"),
         (f"[[app_monitors]]\nid = '{MONITOR}'\n" * 2, "app_monitors[2].id: listed twice"),
@@ -171,7 +216,7 @@ BROWSER = f'kind = "browser"\ntoken = "{TOKEN}"\n'
         (f"[[tokens]]\ntoken = '{TOKEN}'\ntoken_env = 'A'\n", "tokens[1]: one of token, token_file, token_env"),
         ("[[tokens]]\ntoken = 'short'\n", "tokens[1].token: a value not shown, accepted: 16 to 512 printable"),
         ("[[tokens]]\ntoken = 12345\n", "tokens[1].token: a value given, accepted: text"),
-        ("[[tokens]]\ntoken_env = 'UNSET'\n", "tokens[1].token_env: a value not shown, accepted: 16 to 512"),
+        ("[[tokens]]\ntoken_env = 'UNSET'\n", "tokens[1].token_env: the environment variable of this name is not set"),
         ("[[tokens]]\ntoken_file = '/nowhere/token'\n", "tokens[1].token_file: cannot be read: No such file"),
         (f"[[tokens]]\ntoken = '{TOKEN}'\n" * 2, "tokens[2]: the same token as another one's"),
         (f"[[tokens]]\ntoken = '{TOKEN}'\norigins = ['https://a.example']\n", "tokens[1].origins: only of a browser's"),
@@ -189,6 +234,12 @@ def test_what_is_refused(problems, text, expected):
     found = problems(text)
     assert any(each.startswith(expected) for each in found), found
     assert TOKEN not in str(found)
+
+
+def test_a_token_in_the_place_of_its_variable(problems):
+    """Who writes the token itself where the name of a variable belongs does not find it in the log."""
+    (found,) = problems(f"[[tokens]]\ntoken_env = '{TOKEN}'\n")
+    assert found == "tokens[1].token_env: the environment variable of this name is not set, or empty"
 
 
 def test_all_problems_at_once(problems):
