@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from otel_rum_exporter.assembly import Assembled
-from otel_rum_exporter.batching import Queued, Stored
+from otel_rum_exporter.batching import Queued, Stored, size_of
 from otel_rum_exporter.client.verdicts import Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import SessionView
@@ -180,6 +180,20 @@ class Ledger:
     def overflowed(self) -> int:
         """How many events gave way for want of room so far."""
         return self._counters.events_dropped[DropReason.QUEUE_FULL]
+
+    def has_room_for(self, converted: Sequence[Conversion | DropReason]) -> bool:
+        """Tell whether all events of items would find room in memory, and a start of each of their sessions."""
+        items = [each for each in converted if isinstance(each, Conversion)]
+        drafts = [draft for each in items for draft in each.events]
+        events, size = len(drafts) + len({each.session for each in items}), sum(map(size_of, drafts))
+        room_events, room_bytes = self.dispatch.room
+        batches = self.dispatch.batches
+        return batches.count + events <= room_events and batches.size + size <= room_bytes
+
+    @property
+    def has_unstored(self) -> bool:
+        """Whether something that was accepted is in memory only."""
+        return any(number > 0 for number in self._unstored.values())
 
     @property
     def is_full(self) -> bool:

@@ -81,6 +81,7 @@ class Pipeline:
         *,
         is_configured: bool = True,
         patience_s: float = 0.0,
+        takes_whole: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare everything; start nothing.
@@ -90,11 +91,13 @@ class Pipeline:
             is_configured: False for a pipeline that only counts what it is given as dropped.
             patience_s: For how long admission waits for a spool that is held by others, or by a disk that is slow; an
                 application's threads hardly do.
+            takes_whole: Whether items for whose events there is no room in memory are not taken at all, all of a call and
+                without a trace: for senders that send them again, and would find that all of it was reported before.
             clock: Monotonic seconds.
         """
         self._config = config
         self._is_configured = is_configured
-        self._patience_s = patience_s
+        self._patience_s, self._takes_whole = patience_s, takes_whole
         self._clock = clock
         self._converter = Converter(config)
         self._log = Notices(_logger, clock)
@@ -253,6 +256,8 @@ class Pipeline:
                 reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
                 self._ledger.refuse(len(items), reason)
                 return Admission(is_taken=False, is_kept=False, dropped={reason: len(items)})
+            if self._takes_whole and self._store is None and not self._ledger.has_room_for(converted):
+                return Admission(is_taken=True, is_kept=False, dropped={})
             events, reasons = self._ledger.join(converted, self._clock())
             overflowed = self._ledger.overflowed
             if self._store is None:
@@ -260,6 +265,9 @@ class Pipeline:
             is_kept = self._ledger.overflowed == overflowed
         if self._store is not None:
             is_kept = self._commit(self._store, events)
+            if DropReason.DUPLICATE in reasons:  # of what is perhaps in memory only
+                with self._changed:
+                    is_kept = is_kept and not self._ledger.has_unstored
         with self._changed:
             self._workers.ensure_thread_locked()
         self._workers.tell()

@@ -56,6 +56,7 @@ class Converter:
         self._custom_attributes = metadata.CustomAttributeFilter(config)
         self._origins: dict[tuple[int, int, bool], _Known] = {}
         self._latest = _Known()
+        self._described = _Described()
 
     def span(self, span: SpanItem, *, with_itself: bool = True) -> Conversion | DropReason:
         """Convert a span: itself, if that is wanted, its exceptions, its named events."""
@@ -121,9 +122,13 @@ class Converter:
         if known is None or known.resource is not resource or known.scope is not scope:
             if len(self._origins) >= _MAX_ORIGINS:
                 self._origins.clear()
-            origin = metadata.origin(self._config, resource, scope, is_client_event=is_client_event)
+            described = self._described
+            if described.resource is not resource:  # once for all its scopes, of which there may be thousands
+                of_resource = metadata.of_resource(self._config, resource)
+                described = self._described = _Described(resource, of_resource, _is_small(of_resource.attributes))
+            origin = metadata.origin(described.says, scope, is_client_event=is_client_event)
             known = _Known(origin, resource, scope, is_client_event)
-            if _is_small(resource, scope):
+            if described.is_small and (scope is None or _is_short(scope.name)):
                 self._origins[key] = known
         self._latest = known
         return known.origin
@@ -162,6 +167,14 @@ class _Known(Struct, frozen=True, gc=False):
     is_client_event: bool = False
 
 
+class _Described(Struct, frozen=True, gc=False):
+    """What a resource says, and whether that is little enough to be kept."""
+
+    resource: ResourceItem | None = None
+    says: metadata.OfResource = metadata.NOTHING_SAID
+    is_small: bool = False
+
+
 class _Place(Struct, frozen=True, gc=False):
     """What all events of an item share."""
 
@@ -179,11 +192,14 @@ NOWHERE = _Place(NO_PAGE, None, NOTHING)
 _PAGE_RECORDS = ("browser.navigation", "browser.navigation_timing")
 
 
-def _is_small(resource: ResourceItem, scope: ScopeItem | None) -> bool:
-    """Tell whether resource and scope may be kept: texts and numbers and lists of them, as SDKs make them, and few."""
-    given = resource.attributes or {}
+def _is_short(name: str | None) -> bool:
+    return not name or len(name) <= _MAX_CHARACTERS
+
+
+def _is_small(given: Attributes) -> bool:
+    """Tell whether a resource may be kept: texts and numbers and lists of them, as SDKs make them, and few."""
     members = chain.from_iterable(value if type(value) in _LISTS else (value,) for value in given.values())
-    values = [*given, *members, scope.name if scope else None]
+    values = [*given, *members]
     if not _PLAIN.issuperset(map(type, values)):
         return False
     return len(values) + sum(len(value) for value in values if isinstance(value, str)) <= _MAX_CHARACTERS

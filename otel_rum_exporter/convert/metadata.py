@@ -11,7 +11,7 @@ from fnmatch import translate
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from otel_rum_exporter.config import UUID_SHAPE, RumConfig
 from otel_rum_exporter.convert import privacy, urls
@@ -52,24 +52,50 @@ _TABLET = re.compile(r"iPad|Tablet|SM-[TX]\d")
 _MOBILE_SYSTEMS = ("android", "ios", "ipados")
 
 
-def origin(
-    config: RumConfig, resource: ResourceItem, scope: ScopeItem | None, *, is_client_event: bool = False
-) -> Origin:
-    """Return what a resource and a scope say of their items. `is_client_event` says that the items' name does."""
+class OfResource(Struct, frozen=True, gc=False):
+    """What a resource says by itself, whatever the scope: `own` are its attributes without those of a server's machine."""
+
+    attributes: Attributes
+    own: Attributes
+    is_client: bool
+    monitor: AppMonitor | None
+    session: str | None
+    user: str | None
+
+
+NOTHING_SAID = OfResource(NOTHING, NOTHING, False, None, None, None)  # noqa: FBT003 - members in their order
+
+
+def of_resource(config: RumConfig, resource: ResourceItem) -> OfResource:
+    """Return what a resource says: a look at all of its attributes."""
     attributes = resource.attributes or {}
+    is_client = _is_client_resource(attributes)
+    return OfResource(
+        attributes=attributes,
+        own=attributes if is_client else _without_machine(attributes),
+        is_client=is_client,
+        monitor=app_monitor(config, attributes),
+        session=text(attributes, "session.id"),
+        user=text(attributes, "user.id"),
+    )
+
+
+def origin(resource: OfResource, scope: ScopeItem | None, *, is_client_event: bool = False) -> Origin:
+    """Return what a resource and a scope say of their items. `is_client_event` says that the items' name does."""
+    attributes = resource.attributes
     is_client = (
-        _is_client_resource(attributes)
+        resource.is_client
         or bool(scope and scope.name and _CLIENT_SCOPE.match(scope.name))
         # a server's events may be called app.something too
         or (is_client_event and _LANGUAGE not in attributes)
     )
     return Origin(
-        monitor=app_monitor(config, attributes),
+        monitor=resource.monitor,
         is_client=is_client or (False if _LANGUAGE in attributes else None),
         client=client(attributes) if is_client else NO_CLIENT,
-        session=text(attributes, "session.id"),
-        user=text(attributes, "user.id"),
-        attributes=attributes if is_client else _without_machine(attributes),
+        session=resource.session,
+        user=resource.user,
+        attributes=attributes if is_client else resource.own,
         is_own=bool(scope and scope.name and scope.name.startswith(_SELF)),
     )
 

@@ -10,6 +10,7 @@ Network = IPv4Network | IPv6Network
 
 UNKNOWN = "unknown"
 
+_LONGEST = 100  # characters of an address, with brackets, zone, port and spaces
 _MOST_HOPS = 32  # of a header that anybody can make as long as they like
 _IPV6_PREFIX = 64  # what one site has: all of its addresses are one client
 
@@ -47,8 +48,12 @@ class Clients:
         return any(address in network for network in self.trusted if network.version == address.version)
 
 
-@lru_cache(maxsize=4096)
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    return None if len(text) > _LONGEST else _parsed_short(text)
+
+
+@lru_cache(maxsize=4096)
+def _parsed_short(text: str) -> IPv4Address | IPv6Address | None:
     bare = text.strip()
     if bare.startswith("["):  # [2001:db8::1]:443
         bare = bare[1:].partition("]")[0]

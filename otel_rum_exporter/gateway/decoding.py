@@ -68,8 +68,13 @@ def _items(
     items: list[Any] = []
     reasons: dict[str, None] = {}  # in their order
     rejected, read, add = 0, parsed.read, items.append
+    attributes, resource = None, Resource({})
     for group in groups:
-        resource, scope = resource_of(group.attributes), group.scope
+        if (
+            group.attributes is not attributes
+        ):  # scopes share the resource, which may have as many attributes as they are
+            attributes, resource = group.attributes, resource_of(group.attributes)
+        scope = group.scope
         for record in group.records:
             try:
                 add(read(record, resource, scope, depth))

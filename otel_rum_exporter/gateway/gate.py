@@ -117,11 +117,11 @@ class Gate:
         return Caller(client, token, self._identity(token), device, encoding, is_gzip)
 
     def charge(self, caller: Caller, records: int) -> None:
-        """Take note of how many records a request had."""
+        """Take note of how many records a request had, each with its span events."""
         now = self._clock()
         self._of_clients[1].charge(caller.client, self._limits.client_records, now, records)
         if caller.token is not None:
-            self._of_tokens[1].charge(caller.token.name, caller.token.records, now, records)
+            self._of_tokens[1].charge(caller.token.sender, caller.token.records, now, records)
 
     def _limit_client(self, client: str) -> None:
         requests, records = self._of_clients
@@ -134,13 +134,14 @@ class Gate:
     def _limit_token(self, token: Token) -> None:
         requests, records = self._of_tokens
         now = self._clock()
-        if wait_s := records.wait_s(token.name, token.records, now):
+        if wait_s := records.wait_s(token.sender, token.records, now):
             raise limited("token_records", "too many records with this token", wait_s)
-        if wait_s := requests.take(token.name, token.requests, now):
+        if wait_s := requests.take(token.sender, token.requests, now):
             raise limited("token_requests", "too many requests with this token", wait_s)
 
     def _token(self, head: Head, origin: str | None) -> Token | None:
-        presented, is_in_query = _presented(head)
+        # where no token is known, one that is sent along for somebody else does not matter
+        presented, is_in_query = _presented(head) if self.policy.tokens else (None, False)
         if presented is None:
             if self.policy.needs_token:
                 raise unauthorized("a token is needed: Authorization: Bearer, or x-api-key")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -34,17 +34,23 @@ _TOLD = (
 )
 
 
+Charge = tuple[RateTable, Hashable, Rate, int]
+"""What was charged for a part of a request: in which table, under which key, by which rate, how much."""
+
+
 class Taken(Struct, frozen=True):
     """What became of a request.
 
     Attributes:
         records: How many records it had.
+        weight: The same with their span events, each of which may become an event, too.
         rejected: How many of them were not taken, by reason.
         message: The same in words; or a warning.
         admission: What the pipeline made of the others.
     """
 
     records: int
+    weight: int
     rejected: Mapping[str, int]
     message: str
     admission: Admission
@@ -92,14 +98,19 @@ class Intake:
         items: list[Any] = decoded.items
         if caller.identity is None and monitors:
             items = monitors.assigned(items)
-        if monitors.has_limits:
-            self._charge_monitors(items, monitors)
-        within = self._within_limit(items) if self._session_records.is_limit else items
+        charges = self._charges_of_monitors(items, monitors) if monitors.has_limits else []
+        within = items
+        if self._session_records.is_limit:
+            within, of_sessions = self._within_limit(items, has_choice=bool(monitors) or caller.identity is not None)
+            charges += of_sessions
         admission = self._admit(signal, within)
+        if not (admission.is_taken and admission.is_kept):  # the same request comes again
+            self._give_back(charges)
         rejected = Counter({_MALFORMED: decoded.rejected, _SESSION_LIMIT: len(items) - len(within)})
         rejected.update({str(reason): admission.dropped.get(reason, 0) for reason in _TOLD})
         found = {reason: number for reason, number in rejected.items() if number}
-        return Taken(len(items) + decoded.rejected, found, _message(found, decoded), admission)
+        weight = sum(map(_weight, items)) + decoded.rejected
+        return Taken(len(items) + decoded.rejected, weight, found, _message(found, decoded), admission)
 
     def _inflated(self, body: bytes) -> bytes:
         inflating = Inflating(self._limits.decoded_bytes)
@@ -111,36 +122,61 @@ class Intake:
             return self._pipeline.admit_spans(items)
         return self._pipeline.admit_logs(items)
 
-    def _charge_monitors(self, items: list[Any], monitors: Monitors) -> None:
-        numbers = Counter(item.resource.attributes.get(MONITOR_ID) for item in items)
-        charged = [(entry, number) for id_, number in numbers.items() if id_ and (entry := monitors.get(id_))]
+    def _charges_of_monitors(self, items: list[Any], monitors: Monitors) -> list[Charge]:
+        numbers: Counter[str] = Counter()
+        for item in items:
+            numbers[item.resource.attributes.get(MONITOR_ID, "")] += _weight(item)
+        listed = [(entry, number) for id_, number in numbers.items() if (entry := monitors.get(id_)) is not None]
+        charges: list[Charge] = [(self._of_monitors, entry.id, entry.records, number) for entry, number in listed]
         with self._lock:
             now = self._clock()
-            for entry, _ in charged:
-                if wait_s := self._of_monitors.wait_s(entry.id, entry.records, now):
+            for table, key, rate, _ in charges:
+                if wait_s := table.wait_s(key, rate, now):
                     raise limited("monitor_records", "too many records for an app monitor", wait_s)
-            for entry, number in charged:
-                self._of_monitors.charge(entry.id, entry.records, now, number)
+            for table, key, rate, number in charges:
+                table.charge(key, rate, now, number)
+        return charges
 
-    def _within_limit(self, items: list[Any]) -> list[Any]:
-        """Return the items whose sessions have some left of what they may send."""
-        keys = [_session_key(item) for item in items]
+    def _within_limit(self, items: list[Any], *, has_choice: bool) -> tuple[list[Any], list[Charge]]:
+        """Return the items whose sessions have some left of what they may send, and what these were charged."""
+        keys = [_session_key(item, has_choice=has_choice) for item in items]
+        rate, table = self._session_records, self._sessions
+        within: list[Any] = []
+        charges: list[Charge] = []
         with self._lock:
             now = self._clock()
-            return [item for item, key in zip(items, keys, strict=True) if key is None or self._may_pass(key, now)]
+            for item, key in zip(items, keys, strict=True):
+                weight = _weight(item)
+                if key is not None and table.take(key, rate, now, weight):
+                    continue
+                within.append(item)
+                if key is not None:
+                    charges.append((table, key, rate, weight))
+        return within, charges
 
-    def _may_pass(self, key: int, now: float) -> bool:
-        return self._sessions.take(key, self._session_records, now) == 0.0
+    def _give_back(self, charges: list[Charge]) -> None:
+        with self._lock:
+            now = self._clock()
+            for table, key, rate, number in charges:
+                table.charge(key, rate, now, -number)
 
 
-def _session_key(item: Any) -> int | None:
+def _weight(item: Any) -> int:
+    """Return how many events an item may become."""
+    return 1 + len(getattr(item, "events", ()))
+
+
+def _session_key(item: Any, *, has_choice: bool) -> int | None:
     """Return what stands for the session that an item is of, by what it says; None if it does not say.
 
-    It is a hash, since ids may be as long as a body and are kept for their limit.
+    It is a hash, since ids may be as long as a body and are kept for their limit. `has_choice` says that there are several
+    app monitors to choose from, so that what the item says of its own is known to be one of them.
     """
     record, resource = getattr(item, "log_record", item), item.resource.attributes
     session = record.attributes.get(_SESSION) or resource.get(_SESSION)
-    return hash((str(resource.get(MONITOR_ID)), session)) if isinstance(session, str) else None
+    if not isinstance(session, str):
+        return None
+    return hash((resource.get(MONITOR_ID) if has_choice else None, session))
 
 
 def _message(rejected: Mapping[str, int], decoded: Decoded) -> str:

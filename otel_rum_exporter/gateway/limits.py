@@ -55,7 +55,10 @@ class RateTable:
         return max(0.0, missing / rate.per_second)
 
     def charge(self, key: Hashable, rate: Rate, now: float, cost: float = 1.0) -> None:
-        """Take note of what was sent, also when that was more than was left: then the sender waits for longer."""
+        """Take note of what was sent, also when that was more than was left: then the sender waits for longer.
+
+        A negative cost gives back what was charged before.
+        """
         if not rate.is_limit:
             return
         self._levels[key] = (self._level(key, rate, now) - cost, now)
@@ -63,11 +66,11 @@ class RateTable:
         if len(self._levels) > self._size:
             self._levels.popitem(last=False)
 
-    def take(self, key: Hashable, rate: Rate, now: float) -> float:
-        """Charge for one, if there is one left. Returns 0, or in how many seconds there will be."""
-        wait_s = self.wait_s(key, rate, now)
+    def take(self, key: Hashable, rate: Rate, now: float, cost: float = 1.0) -> float:
+        """Charge, if there is enough left. Returns 0, or in how many seconds there will be."""
+        wait_s = self.wait_s(key, rate, now, cost)
         if wait_s == 0.0:
-            self.charge(key, rate, now)
+            self.charge(key, rate, now, cost)
         return wait_s
 
     def _level(self, key: Hashable, rate: Rate, now: float) -> float:

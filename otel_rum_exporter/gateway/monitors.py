@@ -56,10 +56,10 @@ class Monitors:
 
     @classmethod
     def of(cls, entries: Sequence[MonitorEntry], exporter: RumConfig) -> Monitors:
-        """List app monitors, with the one of the exporter's own configuration as the default; nothing without entries."""
+        """List app monitors; the default is that of the exporter's own configuration, else the only one that there is."""
         own = exporter.app_monitor_id
         if not entries or own is None:
-            return cls(entries)
+            return cls(entries, entries[0].id if len(entries) == 1 else None)
         is_listed = own.lower() in {each.id.lower() for each in entries}
         default = MonitorEntry(own, exporter.app_monitor_name, exporter.app_version, exporter.alias)
         return cls(entries if is_listed else [*entries, default], own)

@@ -132,7 +132,7 @@ class Receiver:
 
     def _taken(self, taken: Taken, caller: Caller, origin: str | None) -> Answer:
         counts = self._desk.counts
-        self._desk.gate.charge(caller, taken.records)
+        self._desk.gate.charge(caller, taken.weight)
         if not taken.admission.is_taken:
             raise Denied(503, "the gateway is about to stop", wait_s=1.0)
         self._desk.watch.note(is_kept=taken.admission.is_kept)

@@ -85,7 +85,7 @@ class GatewayServer:
         self.addresses = Addresses(
             url_of(self._listeners[0], options.host, scheme), url_of(self._listeners[1], options.operations_host)
         )
-        self.pipeline = Pipeline(settings.exporter, patience_s=_PATIENCE_S)
+        self.pipeline = Pipeline(settings.exporter, patience_s=_PATIENCE_S, takes_whole=True)
         self._watch = Watch(self.pipeline, settings.exporter, time.monotonic)
         self._gate = Gate(settings.policy, settings.limits, Clients(options.trusted_proxies), time.monotonic)
         self._counts = Counts()

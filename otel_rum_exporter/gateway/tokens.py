@@ -45,6 +45,11 @@ class Token(Struct, frozen=True):
     requests: Rate
     records: Rate
 
+    @property
+    def sender(self) -> tuple[str, str]:
+        """Whose limits hold: a page's token, which everybody knows, takes nothing from a server's of the same name."""
+        return self.kind, self.name
+
     def __repr__(self) -> str:
         """Return a text without the digest: of a token that is easily guessed that would be the token."""
         return f"Token({self.name!r}, {self.kind})"

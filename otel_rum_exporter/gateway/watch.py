@@ -83,8 +83,10 @@ class Watch:
     def _full(self) -> str:
         """Return what is full as of the last look."""
         config, latest = self._config, self._latest
-        if config.spool_dir is not None:
-            return "the spool is full" if self._spool_share >= _SPOOL_FULL else ""
+        if config.spool_dir is not None and self._spool_share >= _SPOOL_FULL:
+            return "the spool is full"
+        if config.spool_dir is not None and self._unkept_at is None:
+            return ""  # what is on disk may leave the memory to others
         share = max(latest.queued / config.queue_events, latest.queued_bytes / config.queue_bytes)
         return "the queue is full" if share >= _MEMORY_FULL else ""
 

@@ -53,8 +53,8 @@ def exporter_table(rum, folder, *, monitor=MONITOR):
     return EXPORTER.format(endpoint=rum.endpoint, spool=folder / "spool") + own
 
 
-def spans(number=1, *, session="s-1", resource=None, name="work"):
-    """A request with spans of a session; None for none."""
+def spans(number=1, *, session="s-1", resource=None, name="work", exceptions=0):
+    """A request with spans of a session, None for none, each with so many exceptions."""
     request = ExportTraceServiceRequest()
     of_resource = request.resource_spans.add()
     _add(of_resource.resource, {"service.name": "shop", **(resource or {})})
@@ -66,6 +66,9 @@ def spans(number=1, *, session="s-1", resource=None, name="work"):
         span.start_time_unix_nano, span.end_time_unix_nano = 1_700_000_000_000_000_000, 1_700_000_000_100_000_000
         if session is not None:
             _add(span, {"session.id": session})
+        for _ in range(exceptions):
+            event = span.events.add(name="exception", time_unix_nano=span.end_time_unix_nano)
+            _add(event, {"exception.type": "ValueError", "exception.message": f"number {next(_numbers)}"})
     return request.SerializeToString()
 
 

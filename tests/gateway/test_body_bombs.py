@@ -4,12 +4,19 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import bombs
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from otel_rum_exporter.gateway.signals import Encoding
+from otel_rum_exporter.config import RumConfig
+from otel_rum_exporter.convert import Converter
+from otel_rum_exporter.gateway.body_limits import BodyLimits
+from otel_rum_exporter.gateway.decoding import decode
+from otel_rum_exporter.gateway.monitors import MonitorEntry, Monitors
+from otel_rum_exporter.gateway.signals import Encoding, Signal
 
 TAKEN = {  # they stay as small as they are
     Encoding.PROTOBUF: {"unknown members among others", "numbers"},
@@ -34,3 +41,27 @@ def test_bombs(encoding):
     ]
     assert {name: grown for name, (_, _, grown) in results.items() if grown > 20} == {}
     assert {name: seconds for name, (_, seconds, _) in results.items() if seconds > 5} == {}
+
+
+@pytest.mark.parametrize("identity", [None, {"service.name": "shop"}], ids=["own name", "the token's"])
+def test_scopes_share_their_resource(identity):
+    """Its attributes are not copied for each of them: that would be the product of two numbers that senders choose."""
+    request = ExportTraceServiceRequest()
+    of_resource = request.resource_spans.add()
+    for number in range(2000):
+        of_resource.resource.attributes.add(key=f"host.{number}").value.int_value = number
+    for number in range(2000):
+        scope = of_resource.scope_spans.add()
+        scope.scope.name = f"scope {number}"
+        span = scope.spans.add(name="work", trace_id=bytes(15) + b"\1", span_id=(number + 1).to_bytes(8, "big"))
+        span.start_time_unix_nano = span.end_time_unix_nano = 1_700_000_000_000_000_000
+    body = request.SerializeToString()
+    listed = Monitors([MonitorEntry(id="11111111-2222-3333-4444-555555555555")])
+    converter = Converter(RumConfig())
+    tracemalloc.start()
+    items = decode(Signal.TRACES, Encoding.PROTOBUF, body, BodyLimits(), identity=identity).items
+    kept = [converter.span(item) for item in listed.assigned(items)]
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(kept) == 2000
+    assert taken < 10 * 1024 * 1024, "2,000 copies would be 150 MiB"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from otel_rum_exporter.gateway.clients import Clients
+from otel_rum_exporter.gateway.clients import Clients, _parsed_short
 from otel_rum_exporter.gateway.origins import Origins
 
 # origins
@@ -95,6 +95,14 @@ def test_no_origin_allows_nothing():
 def test_whose_address_it_is(peer, forwarded, client):
     """The last address that no trusted proxy has is the client's; of IPv6 a site's network is one client."""
     assert Clients(["10.0.0.0/8", "fd00::/8"]).of(peer, forwarded) == client
+
+
+def test_what_is_too_long_for_an_address_is_not_kept():
+    """Anybody can write a header; addresses that were read are remembered."""
+    before = _parsed_short.cache_info().currsize
+    long = [f"{number}{'a' * 1000}" for number in range(30)]
+    assert [Clients(["127.0.0.1"]).of("127.0.0.1", [hop]) for hop in long] == ["127.0.0.1"] * 30
+    assert _parsed_short.cache_info().currsize <= before + 1
 
 
 @pytest.mark.parametrize("network", ["proxy.example", "10.0.0.1/8", "", "10.0.0.0/33"])

@@ -179,7 +179,8 @@ def test_a_log_line_of_an_error_says_what_and_where():
 def test_the_access_log(gateways, rum, caplog):
     """Where it is asked for there is a line for each request, without token and body."""
     caplog.set_level(logging.INFO, "otel_rum_exporter.gateway.access")
-    gateway = gateways(rum, "[gateway]\naccess_log = true\n" + NO_RATES)
+    tokens = "[[tokens]]\ntoken = 'somebody-0123456789'\n"
+    gateway = gateways(rum, "[gateway]\naccess_log = true\nallow_anonymous = true\n" + NO_RATES + tokens)
     client = gateway.client()
     assert client.post(spans(session="canary-session")).status == 200
     assert client.post(spans(), x_api_key="canary-token-0123456789").status == 401

@@ -164,6 +164,43 @@ def test_an_app_monitor_takes_so_much_from_all_its_senders(gateways, rum):
     assert [status("any", OTHER_MONITOR) for _ in range(3)] == [200] * 3
 
 
+def test_a_request_that_was_not_kept_comes_again_whole(gateways, rum):
+    """What finds no room leaves no trace: neither its session's limit nor what was reported before is in its way."""
+    limits = "[gateway]\nspool = false\n" + NO_RATES.replace("minute = 0", "minute = 50")
+    gateway = gateways(rum, limits, OTEL_EXPORTER_RUM_QUEUE_EVENTS="60")
+    client = gateway.client()
+    assert client.post(spans(25, session="first")).status == 200
+    body = spans(20, session="second", exceptions=1)
+    assert client.post(body).status == 503
+    accepted = gateway.stats().accepted
+    assert gateway.server.pipeline.flush(60)
+    while (answer := client.post(body)).status == 503:
+        pass
+    assert (answer.status, answer.partial_success) == (200, (0, ""))
+    assert gateway.stats().accepted - accepted == 40
+    assert gateway.stats().events_dropped == {}
+
+
+def test_a_session_cannot_pass_for_several(gateways, rum):
+    """An app monitor that a resource makes up makes its sessions no others."""
+    gateway = gateways(rum, NO_RATES.replace("minute = 0", "minute = 10"))
+    made_up = [{"aws.rum.appmonitor.id": f"{number:08d}-0000-4000-8000-000000000000"} for number in range(3)]
+    rejected = [gateway.client().post(spans(10, resource=each)).partial_success[0] for each in made_up]
+    assert rejected == [0, 10, 10]
+
+
+def test_span_events_count(gateways, rum):
+    """A span with many exceptions becomes many events, and is charged for them."""
+    gateway = gateways(rum, NO_RATES.replace("client_records_per_second = 0", "client_records_per_second = 100"))
+    client = gateway.client()
+    assert [client.post(spans(exceptions=number)).status for number in (0, 500, 0)] == [200, 200, 429]
+
+
+def test_a_token_that_is_meant_for_others(gateways, rum):
+    """A gateway without tokens takes requests with those that senders have for somebody else."""
+    assert gateways(rum, "").client().post(spans(), authorization="Bearer of-another-service").status == 200
+
+
 def test_the_queue_is_full(gateways, rum):
     """Without a spool and with no room in memory requests get 503; nothing was dropped that was answered with 200."""
     rum.set_faults(status=503)
@@ -182,11 +219,11 @@ def test_the_queue_is_full(gateways, rum):
 
 
 def test_what_does_not_fit_into_memory_is_not_acknowledged(gateways, rum):
-    """A request of which something finds no room is answered with 503, so that it comes again."""
+    """A request of which something finds no room is answered with 503, so that it comes again, and nothing is taken."""
     rum.set_faults(status=503)
     small = "[gateway]\nspool = false\n" + NO_RATES
     gateway = gateways(rum, small, OTEL_EXPORTER_RUM_QUEUE_EVENTS="10")
     answer = gateway.client().post(spans(11))
-    assert (answer.status, gateway.stats().events_dropped) == (503, {"queue_full": 1})
+    assert (answer.status, gateway.stats().accepted, gateway.stats().events_dropped) == (503, 0, {})
     assert 1 <= int(answer.headers["retry-after"]) <= 5
     rum.clear_faults()

@@ -181,7 +181,7 @@ def test_dead_letters(exporters, rum, spool_dir):
     pipeline = each.spans.pipeline
     with pipeline._changed:  # as if its turn had come
         pipeline._workers._tend_at = 0.0
-        pipeline._changed.notify_all()
+        pipeline._workers._watching.notify_all()
     until_delivered(each, 2)
     assert sorted(event["details"]["name"] for event in rum.events()) == ["bad", "good"]
 
@@ -377,7 +377,7 @@ def test_what_a_dead_sibling_left_is_adopted(exporters, rum, spool_dir):
     pipeline = each.spans.pipeline
     with pipeline._changed:  # as if its turn had come
         pipeline._workers._tend_at = 0.0
-        pipeline._changed.notify_all()
+        pipeline._workers._watching.notify_all()
     with pipeline._changed:
         assert pipeline._changed.wait_for(lambda: pipeline._ledger.statistics().accepted >= 21, 30)
     each.spans.force_flush(LONG_MS)
