@@ -49,7 +49,7 @@ name = "page"
 kind = "browser"      # public: stands in the page's script for all to read
 token = "{token}"
 app_monitor = "{monitor}"
-origins = ["{origin}"]
+origins = ["http://127.0.0.1:{port}", "http://localhost:{port}"]
 """
 
 GREETING = """
@@ -94,7 +94,7 @@ def run(port: int) -> None:
         shop = stack.enter_context(Shop(port))
         rum = stack.enter_context(LocalRum())
         token = secrets.token_urlsafe()
-        gateway = stack.enter_context(start_gateway(folder, rum, token, shop.origin))
+        gateway = stack.enter_context(start_gateway(folder, rum, token, shop.server_port))
         gateway_url = URL.findall(gateway.line())[0]
         constants = {"GATEWAY_URL": gateway_url, "BROWSER_TOKEN": token}
         npm.bundle(PAGE / "telemetry.js", modules, constants, folder / "otel.js")
@@ -111,12 +111,12 @@ def packages() -> Path:
     return npm.install(project)
 
 
-def start_gateway(folder: Path, rum: LocalRum, token: str, origin: str) -> Child:
-    """Start a gateway that takes the page's telemetry with this token, and sends to the endpoint."""
+def start_gateway(folder: Path, rum: LocalRum, token: str, port: int) -> Child:
+    """Start a gateway that takes the telemetry of the page on this port with this token, and sends to the endpoint."""
     variables = rum.environment()
     monitor = variables["OTEL_EXPORTER_RUM_APP_MONITOR_ID"]
     file = folder / "gateway.toml"
-    file.write_text(CONFIGURATION.format(folder=folder, monitor=monitor, token=token, origin=origin))
+    file.write_text(CONFIGURATION.format(folder=folder, monitor=monitor, token=token, port=port))
     command = str(Path(sysconfig.get_path("scripts")) / "otel-rum-exporter")
     return Child("gateway", [command, "gateway", "--config", str(file)], environment(variables))
 

@@ -318,16 +318,25 @@ def test_the_option_tables_of_the_documents(name, table):
     assert f"### [{name}]\n\n{table}\n" in (ROOT / "docs/gateway.md").read_text()
 
 
-def test_the_example(tmp_path):
+def test_the_example(settings, tmp_path):
     """The example's configuration can be used as it is, and the unit's and the container's commands are of this program."""
     folder = ROOT / "examples/gateway"
-    found = load({}, {"GATEWAY_COLLECTOR_TOKEN": TOKEN, "HOME": str(tmp_path)}, folder / "gateway.toml")
+    text, credential = (
+        (folder / "gateway.toml").read_text(),
+        "/run/credentials/otel-rum-gateway.service/collector-token",
+    )
+    (tmp_path / "token").write_text(TOKEN)
+    found = settings(text.replace(credential, str(tmp_path / "token")), OTEL_EXPORTER_RUM_APP_MONITOR_ID="")
     assert [each.kind for each in found.policy.tokens.known] == ["server", "browser"]
+    assert found.policy.tokens.find(TOKEN).name == "collector"
     assert found.policy.needs_token
     unit = (folder / "otel-rum-gateway.service").read_text()
     assert "bin/otel-rum-exporter gateway --config " in unit
+    assert (folder / Path(credential).parent.name).is_file(), "the credential's folder has the unit's name"
+    assert f"\nLoadCredential={Path(credential).name}:" in unit
     container = (folder / "Containerfile").read_text()
-    assert f":{found.gateway.operations_port}/readyz" in container
+    assert f"target={credential} " in container
+    assert f":{found.gateway.operations_port}/healthz" in container
     assert f"EXPOSE {found.gateway.port}\n" in container
 
 
