@@ -11,6 +11,7 @@ from otel_rum_exporter.gateway.settings import GatewayOptions, LimitOptions, Pol
 from otel_rum_exporter.options import options_of
 
 _SECRET = "***"  # noqa: S105 - what stands for one
+_OF_MONITORS = ("id", "name", "version", "alias")
 _OWN = ("app_monitor_id", "app_monitor_name", "app_version", "alias")
 
 
@@ -35,7 +36,8 @@ def shown(settings: Settings) -> Iterator[str]:
 def _policy(policy: Policy) -> Iterator[str]:
     for entry in policy.monitors.entries.values():
         yield "[[app_monitors]]"
-        yield from (f"{name} = {_value(getattr(entry, name))}" for name in entry.__struct_fields__)
+        yield from (f"{name} = {_value(getattr(entry, name))}" for name in _OF_MONITORS)
+        yield f"records_per_second = {_rate(entry.records)}"
         yield ""
     for token in policy.tokens.known:
         yield "[[tokens]]"

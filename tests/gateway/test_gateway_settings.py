@@ -296,6 +296,7 @@ origins = ["https://*.shop.example"]
         "user_id_secret = ***  # configuration file",
         "token = ***",
         "origins = https://*.shop.example",
+        "records_per_second = no limit",
         "requests without a token: refused",
     ):
         assert each in lines
