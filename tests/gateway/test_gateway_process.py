@@ -11,12 +11,13 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from bare_environment import bare_environment
-from gateway_requests import MONITOR, NO_RATES, WAIT_S, Client, exporter_table, spans
+from gateway_requests import JSON, MONITOR, NO_RATES, WAIT_S, Client, exporter_table, spans
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -143,6 +144,16 @@ def test_the_flags_are_enough(processes, tmp_path):
         gateway.signal(signal.SIGTERM)
         assert "ERROR" not in gateway.end()
         assert len(rum.wait_for_events(100)) == 100
+
+
+def test_the_first_request_of_the_documents(configured, rum):
+    """What docs/gateway.md posts by curl is taken, and becomes the event that it names."""
+    text = (Path(__file__).resolve().parents[2] / "docs/gateway.md").read_text()
+    body = re.search(r"<<END\n(.*?)END\n", text, re.DOTALL)[1].replace("$(date +%s)", str(int(time.time())))
+    with configured().client() as client:
+        answer = client.post(body.encode(), content_type=JSON)
+        assert (answer.status, answer.body) == (200, b"{}")
+    assert "com.amazon.rum.http_event" in [each["type"] for each in rum.wait_for_events(1)]
 
 
 def test_empty_exports_of_the_sdk(configured):
