@@ -302,7 +302,8 @@ def _fill_and_drain(gateway, rum):
         while 503 not in statuses:
             statuses.append(client.post(spans(50, session=f"s-{len(statuses)}")).status)
         answer = client.post(spans(50))
-        assert (answer.status, answer.status_message) == (503, "events cannot be kept at present")
+        assert answer.status == 503
+        assert answer.status_message in {"events cannot be kept at present", "the queue is full"}
         assert 1 <= int(answer.headers["retry-after"]) <= 5
         assert b"events cannot be kept at present\n" in gateway.operations("/readyz").body
         rum.clear_faults()
