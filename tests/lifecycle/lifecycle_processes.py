@@ -63,7 +63,7 @@ class Applications:
         """Run a script to its end. Returns its exit code, what it printed, and its errors."""
         with self.start(script, *arguments, **environment) as application:
             code, output, errors = application.end(patience_s)
-        assert code == 0 or not check, errors
+        assert code == 0 or not check, f"exit code {code}: {errors}"
         return code, output, errors
 
 
