@@ -177,9 +177,7 @@ class Batches:
 
     def release(self, session_id: str) -> None:
         """Let the next batch of a session go."""
-        keys = self._busy.pop(session_id, ())
-        if keys:
-            self._resume(keys)
+        self._resume(self._busy.pop(session_id, ()))
 
     def _resume(self, keys: Iterable[BatchKey]) -> None:
         for key in keys:

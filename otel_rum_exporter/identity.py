@@ -129,8 +129,6 @@ def _hashed_session(raw: str, app_monitor_id: str) -> str:
 
 
 def _uuid(raw: str) -> str | None:
-    if UUID_SHAPE.fullmatch(raw):
-        return raw
     wrapped = _WRAPPED.fullmatch(raw)
     candidate = (wrapped["braced"] or wrapped["urn"] or "") if wrapped else raw
     if UUID_SHAPE.fullmatch(candidate):

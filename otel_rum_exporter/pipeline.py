@@ -259,15 +259,12 @@ class Pipeline:
             if self._takes_whole and self._store is None and not self._ledger.has_room_for(converted):
                 return Admission(is_taken=True, is_kept=False, dropped={})
             events, reasons = self._ledger.join(converted, self._clock())
-            overflowed = self._ledger.overflowed
             if self._store is None:
+                overflowed = self._ledger.overflowed
                 self._queue_locked(events, [None] * len(events))
-            is_kept = self._ledger.overflowed == overflowed
+                is_kept = self._ledger.overflowed == overflowed
         if self._store is not None:
-            is_kept = self._commit(self._store, events)
-            if DropReason.DUPLICATE in reasons:  # of what is perhaps in memory only
-                with self._changed:
-                    is_kept = is_kept and not self._ledger.has_unstored
+            is_kept = self._commit(self._store, events, has_duplicates=DropReason.DUPLICATE in reasons)
         with self._changed:
             self._workers.ensure_thread_locked()
         self._workers.tell()
@@ -275,13 +272,14 @@ class Pipeline:
         self._log.explain(reasons)
         return Admission(is_taken=True, is_kept=is_kept, dropped=reasons)
 
-    def _commit(self, store: Store, events: Sequence[Keyed]) -> bool:
-        """Keep events on disk, and let them wait. Returns whether all of them are on disk."""
+    def _commit(self, store: Store, events: Sequence[Keyed], *, has_duplicates: bool) -> bool:
+        """Keep events on disk, and let them wait. Returns whether all of them are on disk, and what they repeat."""
         stored = store.keep(events, self._patience_s)
         with self._changed:
             left = self._queue_locked(events, stored)
+            is_kept = None not in stored and not (has_duplicates and self._ledger.has_unstored)
         store.leave(left)
-        return None not in stored
+        return is_kept
 
     def _queue_locked(self, events: Sequence[Keyed], stored: Sequence[Stored | None]) -> list[Stored]:
         """Let events wait for their batch; where the overflow policy is to block, as many at a time as there is room for."""

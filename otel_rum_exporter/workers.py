@@ -103,9 +103,8 @@ class Workers:
         """Have a thread look at what is due: the one that watches, a spare one, or one more. Needs the lock."""
         now = self._clock()
         if self._is_watched:
-            if (
-                now + self._look_in_locked(now) < self._wakes_at
-            ):  # waking it for each batch would cost a tenth of a request
+            # waking it for each batch would cost a tenth of a request
+            if now + self._look_in_locked(now) < self._wakes_at:
                 self._wakes_at = now
                 self._watching.notify()
             return

@@ -162,7 +162,8 @@ def gateway(path: Path | None, *, check: bool, **flags: Any) -> None:
       otel-rum-exporter local
       otel-rum-exporter gateway --endpoint http://127.0.0.1:8790 \\
         --region us-east-1 --auth none \\
-        --app-monitor-id 11111111-2222-3333-4444-555555555555
+        --app-monitor-id 11111111-2222-3333-4444-555555555555 \\
+        --spool-dir trial
     """  # noqa: D301 - as above
     from otel_rum_exporter.commands.serve_gateway import serve, tables_of  # noqa: PLC0415 - as above
 

@@ -24,9 +24,6 @@ class Rate(Struct, frozen=True):
         return self.per_second > 0
 
 
-NO_LIMIT = Rate(0.0, 0.0)
-
-
 def records_rate(per_second: float) -> Rate:
     """Return a limit of records: a request is taken as long as something is left, and what it had too much waits for."""
     return Rate(per_second, max(1.0, per_second))

@@ -51,24 +51,16 @@ def parse(signal: Signal, body: bytes, limits: BodyLimits) -> Parsed:
         raise Malformed(f"the body is not a protobuf {type(request).__name__}") from None
     is_empty = not request.ListFields()
     if signal is Signal.TRACES:
-        return Parsed(_span_groups(request, limits.depth), _span, is_empty)
-    return Parsed(_log_groups(request, limits.depth), _log, is_empty)
+        return Parsed(_groups(request.resource_spans, "scope_spans", "spans", limits.depth), _span, is_empty)
+    return Parsed(_groups(request.resource_logs, "scope_logs", "log_records", limits.depth), _log, is_empty)
 
 
-def _span_groups(request: Any, depth: int) -> Iterator[Group]:
-    for of_resource in request.resource_spans:
+def _groups(resources: Iterable[Any], scopes: str, records: str, depth: int) -> Iterator[Group]:
+    for of_resource in resources:
         attributes = _attributes(of_resource.resource.attributes, depth)
-        for of_scope in of_resource.scope_spans:
-            if spans := of_scope.spans:
-                yield Group(attributes, _scope(of_scope), spans)
-
-
-def _log_groups(request: Any, depth: int) -> Iterator[Group]:
-    for of_resource in request.resource_logs:
-        attributes = _attributes(of_resource.resource.attributes, depth)
-        for of_scope in of_resource.scope_logs:
-            if log_records := of_scope.log_records:
-                yield Group(attributes, _scope(of_scope), log_records)
+        for of_scope in getattr(of_resource, scopes):
+            if of_records := getattr(of_scope, records):
+                yield Group(attributes, _scope(of_scope), of_records)
 
 
 def _scope(of_scope: Any) -> Scope | None:

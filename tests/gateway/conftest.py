@@ -1,7 +1,8 @@
 """Gateways on real sockets before an embedded endpoint."""
 
 import pytest
-from gateway_requests import MONITOR, NO_RATES, Gateway, exporter_table
+from gateway_requests import Gateway, exporter_table
+from gateway_tables import MONITOR, NO_RATES
 
 from otel_rum_exporter.testing import LocalRum
 

@@ -10,6 +10,7 @@ import threading
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from gateway_tables import MONITOR
 from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -20,19 +21,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from otel_rum_exporter.gateway.server import GatewayServer
 from otel_rum_exporter.gateway.settings_file import load
 
-MONITOR = "11111111-2222-3333-4444-555555555555"
-OTHER_MONITOR = "22222222-3333-4444-5555-666666666666"
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
 WAIT_S = 60  # far more than anything here takes
-
-NO_RATES = """
-[limits]
-client_requests_per_second = 0
-client_records_per_second = 0
-token_requests_per_second = 0
-token_records_per_second = 0
-session_records_per_minute = 0
-"""
 
 EXPORTER = """
 [exporter]

@@ -29,7 +29,7 @@ from aws_rum_web import (
     outcome,
 )
 from bare_environment import bare_environment
-from gateway_requests import MONITOR
+from gateway_tables import MONITOR
 from node_programs import EXAMPLE, chromium, module_of_the_example, npm, packages, running
 
 from otel_rum_exporter.testing import LocalRum

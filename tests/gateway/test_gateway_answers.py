@@ -7,7 +7,8 @@ import socket
 import threading
 
 import pytest
-from gateway_requests import JSON, MONITOR, NO_RATES, PROTOBUF, WAIT_S, json_logs, logs, spans
+from gateway_requests import JSON, PROTOBUF, WAIT_S, json_logs, logs, spans
+from gateway_tables import MONITOR, NO_RATES
 
 TRACES, LOGS = "/v1/traces", "/v1/logs"
 

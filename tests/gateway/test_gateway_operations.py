@@ -7,7 +7,8 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from gateway_requests import NO_RATES, spans
+from gateway_requests import spans
+from gateway_tables import NO_RATES
 
 from otel_rum_exporter import RumConfig
 from otel_rum_exporter.gateway.exposition import Metric, of_pipeline, text_of

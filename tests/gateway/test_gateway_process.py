@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from bare_environment import bare_environment
-from gateway_requests import JSON, MONITOR, NO_RATES, WAIT_S, Client, exporter_table, spans
+from gateway_requests import JSON, WAIT_S, Client, exporter_table, spans
+from gateway_tables import MONITOR, NO_RATES
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

@@ -1,11 +1,12 @@
 """Limits by client, token and session, and what is held of bodies: pure, then over HTTP."""
 
 import pytest
-from gateway_requests import JSON, MONITOR, NO_RATES, OTHER_MONITOR, json_logs, spans
+from gateway_requests import JSON, json_logs, spans
+from gateway_tables import MONITOR, NO_RATES, OTHER_MONITOR
 from hypothesis import given
 from hypothesis import strategies as some
 
-from otel_rum_exporter.gateway.limits import NO_LIMIT, Held, Rate, RateTable, retry_after
+from otel_rum_exporter.gateway.limits import Held, Rate, RateTable, retry_after
 
 TWO_A_SECOND = Rate(2.0, 4.0)
 
@@ -38,7 +39,7 @@ def test_what_was_too_much_is_waited_for():
 def test_no_limit_remembers_nobody():
     """Where nothing is limited nothing is kept."""
     table = RateTable(10)
-    assert [table.take(each, NO_LIMIT, 0.0) for each in range(100)] == [0] * 100
+    assert [table.take(each, Rate(0.0, 0.0), 0.0) for each in range(100)] == [0] * 100
     assert len(table) == 0
 
 

@@ -5,7 +5,8 @@ import signal
 import urllib.parse
 
 import pytest
-from gateway_requests import JSON, MONITOR, NO_RATES, OTHER_MONITOR, json_logs, spans
+from gateway_requests import JSON, json_logs, spans
+from gateway_tables import MONITOR, NO_RATES, OTHER_MONITOR
 
 SERVER = "server-token-0123456789"
 NEW_SERVER = "server-token-9876543210"

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from gateway_requests import MONITOR, OTHER_MONITOR
+from gateway_tables import MONITOR, OTHER_MONITOR
 
 from otel_rum_exporter import ConfigError, RumConfig
 from otel_rum_exporter.gateway.settings import GatewayOptions, LimitOptions, options_tables

@@ -4,7 +4,8 @@ import contextlib
 import threading
 
 import pytest
-from gateway_requests import NO_RATES, spans
+from gateway_requests import spans
+from gateway_tables import NO_RATES
 
 HEAD = b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-type: application/x-protobuf\r\n"
 

@@ -2,7 +2,7 @@
 
 import pytest
 from gateway_relay import Relay
-from gateway_requests import MONITOR
+from gateway_tables import MONITOR
 from node_programs import running
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter

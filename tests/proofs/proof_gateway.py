@@ -11,19 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bare_environment import bare_environment
+from gateway_tables import MONITOR
 
-MONITOR = "11111111-2222-3333-4444-555555555555"
-OTHER_MONITOR = "22222222-3333-4444-5555-666666666666"
 PATIENCE_S = 60  # far more than anything takes
-
-NO_RATES = """
-[limits]
-client_requests_per_second = 0
-client_records_per_second = 0
-token_requests_per_second = 0
-token_records_per_second = 0
-session_records_per_minute = 0
-"""
 
 _EXPORTER = """
 [exporter]

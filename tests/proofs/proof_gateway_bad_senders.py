@@ -2,7 +2,7 @@
 
 import json
 
-from proof_gateway import MONITOR
+from gateway_tables import MONITOR
 from proof_gateway_attacker import head, post
 from proof_gateway_attacks import ATTACKER, IN_JSON, KEY, PAGE, PAGES_ORIGIN, Attack, one_span, sends
 from proof_gateway_bodies import LOGS, TRACES

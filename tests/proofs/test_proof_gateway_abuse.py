@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from bare_environment import bare_environment
+from gateway_tables import MONITOR, OTHER_MONITOR
 from proof_endpoint import await_names
-from proof_gateway import MONITOR, OTHER_MONITOR, PATIENCE_S, GatewayProcess, configuration, kept_ports
+from proof_gateway import PATIENCE_S, GatewayProcess, configuration, kept_ports
 from proof_gateway_attacker import Attacker
 from proof_gateway_attacks import ATTACKER, LIMITED, PAGE, PAGES_ORIGIN
 from proof_gateway_bad_bodies import BODIES

@@ -9,8 +9,9 @@ import threading
 import time
 
 import pytest
+from gateway_tables import NO_RATES
 from proof_endpoint import await_names, names
-from proof_gateway import NO_RATES, PATIENCE_S, GatewayProcess, configuration, kept_ports
+from proof_gateway import PATIENCE_S, GatewayProcess, configuration, kept_ports
 from proof_gateway_bodies import PROTOBUF, TRACES, protobuf_spans
 from proof_gateway_senders import Senders
 
