@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 from msgspec import UNSET, Struct
 
-from otel_rum_exporter.batching import Queued
+from otel_rum_exporter.batching import ENVELOPE_BYTES, Queued
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import SessionView
 from otel_rum_exporter.convert.conversion import NOTHING, Deferred, Draft
@@ -29,7 +29,6 @@ NO_DOMAIN = "localhost"
 
 _VERSION = "1.0.0"
 _PLATFORM = "web"  # the only one that aws-rum-web sends
-_EVENT_BYTES = 128  # of an event in a request body besides its details, metadata and type
 
 
 class Assembled(NamedTuple):
@@ -130,7 +129,7 @@ class _Writer:
         if draft.type == START:
             draft = self._begun(draft)
         if isinstance(draft.details, str) and not draft.is_limited:
-            self._write(queued, draft, self._session.place_at(draft.time_ns), draft.details)
+            self._write(queued, draft, self._session.place_at(draft.time_ns), draft.details, queued.size)
             return
         place, details = self._resolved(draft)
         counted = _counted(draft, place)
@@ -139,12 +138,16 @@ class _Writer:
         if isinstance(details, DropReason):
             self.dropped.append((queued, details))
             return
-        is_written = self._write(queued, draft, place, details if isinstance(details, str) else encode(details))
+        content = details if isinstance(details, str) else encode(details)
+        is_written = self._write(queued, draft, place, content, ENVELOPE_BYTES + wire_bytes(content))
         if is_written and counted is not None:
             self.counted[counted] += 1
 
-    def _write(self, queued: Queued, draft: Draft, place: Place | None, content: str) -> bool:
-        """Write an event whose details are known. Returns False if it was too large, or the request is full."""
+    def _write(self, queued: Queued, draft: Draft, place: Place | None, content: str, size: int) -> bool:
+        """Write an event whose details are known. Returns False if it was too large, or the request is full.
+
+        `size` is what it takes at most of the request, besides its metadata. Units: bytes.
+        """
         metadata = self._metadata(draft, place)
         fitting = _fitting(content, metadata)
         if fitting is None and draft.attributes:  # custom attributes are worth less than the event
@@ -154,7 +157,7 @@ class _Writer:
             event = _event(draft, content, "{}")
             self.rejected.append(Rejection(queued, event, "more than 6,144 bytes", DropReason.TOO_LARGE))
             return False
-        self._room -= wire_bytes(fitting) + metadata.wire_bytes + len(draft.type) + _EVENT_BYTES
+        self._room -= size + metadata.wire_bytes
         # one event alone always fits: it has at most 6,144 bytes
         if self._room < 0 and self.events:
             self._is_full = True

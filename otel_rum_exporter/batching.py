@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # without a spool nothing needs SQLite
 
 _UNRESOLVED_BYTES = 1024  # of details that the session completes
 
-_ENVELOPE_BYTES = 320
+ENVELOPE_BYTES = 320
 """An event's part of a request besides its details: id, timestamp, type, page fields."""
 
 SETTLE_S = 2.0
@@ -343,4 +343,4 @@ def size_of(draft: Draft) -> int:
     """Return what an event adds to a request body. Units: bytes, metadata estimated."""
     size = wire_bytes(draft.details) if isinstance(draft.details, str) else _UNRESOLVED_BYTES
     attributes = sum(len(name) + 64 for name in draft.attributes) if draft.attributes else 0
-    return _ENVELOPE_BYTES + size + attributes
+    return ENVELOPE_BYTES + size + attributes

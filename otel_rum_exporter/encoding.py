@@ -102,7 +102,7 @@ def utf8_bytes(text: str) -> int:
 
 def wire_bytes(text: str) -> int:
     """Return the size of JSON text as a string in a request body: quotes and backslashes have one before them."""
-    return utf8_bytes(text) + 2 + text.count('"') + text.count("\\")
+    return len(_encoder.encode(text))
 
 
 def shrink(details: str, max_bytes: int) -> str | None:

@@ -131,12 +131,13 @@ class Sessions:
             return DropReason.NO_SESSION
         user = conversion.user or self._process_session.user_of(given_session)
         # an id in the API's form is its own
-        is_known = monitor.id + given_session in self._sessions
-        session_id = given_session if is_known else session_uuid(given_session, monitor.id)
+        session_id, context = given_session, monitor.id + given_session
+        if context not in self._sessions:
+            session_id = session_uuid(given_session, monitor.id)
+            context = monitor.id + session_id
         rate = self._config.session_sample_rate
         if rate < 1.0 and not is_sampled(session_id, rate):
             return DropReason.SAMPLED_OUT
-        context = monitor.id + session_id
         if conversion.ends_session:
             self._end(context, now)
             return DropReason.UNMAPPED

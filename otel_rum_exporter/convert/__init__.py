@@ -6,13 +6,14 @@ One module per family; `spans` and `logs` tell which family an item belongs to.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from msgspec import UNSET, Struct
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import hook, logs, metadata, mobile, navigation, pages, privacy, spans
+from otel_rum_exporter.convert import hook, logs, metadata, mobile, navigation, pages, privacy, spans, usual_call
 from otel_rum_exporter.convert.attributes import Attributes, read, taken, text
 from otel_rum_exporter.convert.conversion import (
     NO_ORIGIN,
@@ -39,8 +40,8 @@ _MAX_CHARACTERS = 16 * 1024  # of a resource and scope that are kept; larger one
 _LISTS = frozenset((list, tuple))
 _PLAIN = frozenset((str, bool, int, float, type(None)))
 
-EventId = Callable[[str, int, str], str]
-"""Makes an event's id of its part's name, its time and its content."""
+EventId = Callable[[Part, str], str]
+"""Makes an event's id of its part and its content."""
 
 
 class Converter:
@@ -54,6 +55,7 @@ class Converter:
         """Prepare the tables that depend on the configuration."""
         self._config = config
         self._custom_attributes = metadata.CustomAttributeFilter(config)
+        self._asks_for_usual_calls = usual_call.is_asked_for(config)
         self._origins: dict[tuple[int, int, bool], _Known] = {}
         self._latest = _Known()
         self._described = _Described()
@@ -64,6 +66,10 @@ class Converter:
         if origin.is_own:
             return DropReason.SELF_TRAFFIC
         attributes = taken(span.attributes)
+        if self._asks_for_usual_calls and with_itself:
+            usual = usual_call.convert(span, attributes, origin, self._config)
+            if usual is not None:
+                return usual
         # the SDK copies a span's events each time they are asked for
         found = spans.read(spans.Span(span, attributes, origin, span.events), self._config, with_itself=with_itself)
         if self._config.convert is not None:
@@ -76,11 +82,10 @@ class Converter:
             origin = metadata.with_caller(origin, attributes) if spans.is_first_server(span) else origin
         else:
             # spans are given their page when they begin
-            destination = _destination_of_span(span, attributes)
+            destination = None if origin.is_client is False else _destination_of_span(span, attributes)
             place = self._place(attributes, said, origin, destination, span.start_time, span.end_time)
             origin = metadata.with_device(origin, attributes) if origin.is_client else origin
-        context = span.context
-        return _conversion(found, said, origin, place, lambda name, _, content: span_event_id(context, name, content))
+        return _conversion(found, said, origin, place, partial(span_event_id, span.context))
 
     def log(self, log: LogItem, ids: LogEventIds) -> Conversion | DropReason:
         """Convert a log record. `ids` belongs to the export that the record is part of."""
@@ -108,9 +113,7 @@ class Converter:
             else known_ns(record.observed_timestamp, record.timestamp)
         )
         place = self._place(attributes, said, origin, destination, seen_ns)
-        return _conversion(
-            found, said, origin, place, lambda _, time_ns, content: ids.next(record, said.session, time_ns, content)
-        )
+        return _conversion(found, said, origin, place, partial(ids.next, record, said.session))
 
     def _origin(self, resource: ResourceItem, scope: ScopeItem | None, *, is_client_event: bool = False) -> Origin:
         """Return what resource and scope say, worked out once for each pair: items share these objects."""
@@ -221,7 +224,7 @@ def _conversion(  # noqa: PLR0913 - what an item is made of
         if content is None:
             reason = DropReason.TOO_LARGE if part.time_ns else DropReason.INCOMPLETE
             continue
-        draft = _draft(part, place, content, event_id(part.name, part.time_ns, content))
+        draft = _draft(part, place, content, event_id(part, content))
         drafts.append(draft)
         if part.known_as is not None:
             facts = {**facts, part.known_as: draft.id}
@@ -275,5 +278,5 @@ def _seen(place: _Place) -> tuple[int, str] | None:
     return (place.seen_ns, page_id) if place.seen_ns and isinstance(page_id, str) else None
 
 
-def _no_id(_name: str, _time_ns: int, _content: str) -> str:
+def _no_id(_part: Part, _content: str) -> str:
     raise AssertionError("there is no event")

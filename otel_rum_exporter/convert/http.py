@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Struct, field
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_rum_exporter.config import RumConfig
@@ -29,11 +29,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LAST_PORT = 65_535
 _CLIENT_ERROR = 400
 _FIRST_STATUS, _LAST_STATUS = 100, 599
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+RESPONSES = {each.value: HttpResponse(status=each.value, statusText=each.phrase) for each in HTTPStatus}
 _XHR_ENDS = ("abort", "timeout", "error")  # span events of XMLHttpRequest, in aws-rum-web's words
-_METHODS: dict[str | None, str] = {
+METHODS: dict[str | None, str] = {
     name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 }
+"""The methods that semantic conventions know."""
 
 
 def is_http(attributes: Attributes) -> bool:
@@ -88,12 +89,10 @@ def http_event(
     trace_id, span_id = (context.trace_id, context.span_id) if context else (0, 0)
     return HttpEvent(
         request=HttpRequest(
-            method=_METHODS.get(call.method) or _method(span, call, attributes),
+            method=METHODS.get(call.method) or _method(span, call, attributes),
             url=well_formed(privacy.url(url, config)) if url else UNSET,
         ),
-        response=HttpResponse(status=status, statusText=_phrase(call.status_text, status, config))
-        if has_status
-        else UNSET,
+        response=_response(call.status_text, status, config) if has_status else UNSET,
         error=UNSET if error is None else error,
         trace_id=xray_trace_id(trace_id) if trace_id else UNSET,
         segment_id=span_id.to_bytes(8, "big").hex() if span_id else UNSET,
@@ -124,12 +123,14 @@ def _method(span: SpanItem, call: _Call, attributes: Attributes) -> str:
     if method == "_OTHER":
         method = text(attributes, "http.request.method_original") or method
     first_word = span.name.partition(" ")[0]
-    method = method or (first_word if first_word in _METHODS else "GET")
+    method = method or (first_word if first_word in METHODS else "GET")
     return well_formed(method[:_MAX_METHOD])
 
 
-def _phrase(told: str | None, status: int, config: RumConfig) -> str | UnsetType:
-    return privacy.text(told, config) if told else _PHRASES.get(status, UNSET)
+def _response(told: str | None, status: int, config: RumConfig) -> HttpResponse:
+    if told:
+        return HttpResponse(status=status, statusText=privacy.text(told, config))
+    return RESPONSES.get(status) or HttpResponse(status=status)
 
 
 def _url_of_parts(attributes: Attributes, kind: SpanKind) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from hashlib import blake2b
 
+from otel_rum_exporter.convert.conversion import Part
 from otel_rum_exporter.items import LogRecordItem, SpanContextItem
 
 _KEY_BITS = 2**63 - 1  # what SQLite's integers hold
@@ -31,13 +32,16 @@ def uuid_of(digest: bytes) -> str:
     return f"{h[:8]}-{h[8:12]}-8{h[13:16]}-{_VARIANTS[h[17]]}{h[17:20]}-{h[20:]}"
 
 
-def span_event_id(context: SpanContextItem | None, part: str, content: str) -> str:
-    """Return the id of one event of a span. `part` tells the span's events apart; without ids the content does."""
-    if context is not None and context.span_id:
-        seed = part.encode() + context.trace_id.to_bytes(16, "big") + context.span_id.to_bytes(8, "big")
-    else:
-        seed = (part + content).encode()
-    return uuid_of(blake2b(seed, digest_size=16).digest())
+def span_event_id(context: SpanContextItem | None, part: Part, content: str) -> str:
+    """Return the id of one event of a span. Its part's name tells the span's events apart; without ids the content does."""
+    if context is not None and (span_id := context.span_id):
+        return id_of_part(part.name.encode(), context.trace_id.to_bytes(16, "big"), span_id.to_bytes(8, "big"))
+    return uuid_of(blake2b((part.name + content).encode(), digest_size=16).digest())
+
+
+def id_of_part(name: bytes, trace_id: bytes, span_id: bytes) -> str:
+    """Return the id of the event that a part of a span becomes."""
+    return uuid_of(blake2b(name + trace_id + span_id, digest_size=16).digest())
 
 
 class LogEventIds:
@@ -49,9 +53,9 @@ class LogEventIds:
     def __init__(self) -> None:
         self._seen: Counter[bytes] = Counter()
 
-    def next(self, record: LogRecordItem, session: str | None, time_ns: int, content: str) -> str:
-        """Return the id of the event with this content."""
-        ids = f"{record.trace_id or 0:x}/{record.span_id or 0:x}/{time_ns}/{record.observed_timestamp}/{session}/"
+    def next(self, record: LogRecordItem, session: str | None, part: Part, content: str) -> str:
+        """Return the id of a record's event with this content."""
+        ids = f"{record.trace_id or 0:x}/{record.span_id or 0:x}/{part.time_ns}/{record.observed_timestamp}/{session}/"
         digest = blake2b((ids + content).encode("utf-8", "replace"), digest_size=16).digest()
         occurrence = self._seen[digest]
         self._seen[digest] += 1

@@ -182,7 +182,7 @@ def naive_request(session_id: str, events: list[dict[str, Any]]) -> dict[str, An
 def rum_bodies(spans: list[Any], _per_request: int) -> list[bytes]:
     """Return this package's request bodies: conversion, batch assembly, JSON."""
     from otel_rum_exporter.assembly import assemble
-    from otel_rum_exporter.batching import Queued
+    from otel_rum_exporter.batching import Queued, size_of
     from otel_rum_exporter.config import RumConfig
     from otel_rum_exporter.context import SessionView
     from otel_rum_exporter.convert import Converter
@@ -195,7 +195,7 @@ def rum_bodies(spans: list[Any], _per_request: int) -> list[bytes]:
         queued = []
         for each in of_session:
             key = BatchKey(each.origin.monitor, session_id, each.origin.is_client, each.origin.client)
-            queued.extend(Queued(key, draft, 0.0, 0, 0) for draft in each.events)
+            queued.extend(Queued(key, draft, 0.0, 0, size_of(draft)) for draft in each.events)
         assembled = assemble(queued, SessionView(), config, session_metadata=True)
         bodies.append(msgspec.json.encode(assembled.batch.request()))
     return bodies
