@@ -5,7 +5,6 @@ No lock and no clock: the pipeline has them. One batch of a session is out at a 
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from itertools import count
@@ -16,6 +15,7 @@ from msgspec import Struct, field
 from otel_rum_exporter.context import is_near
 from otel_rum_exporter.convert.conversion import Draft, Once
 from otel_rum_exporter.encoding import wire_bytes
+from otel_rum_exporter.schedule import Schedule
 from otel_rum_exporter.session import BatchKey, Keyed
 
 if TYPE_CHECKING:  # without a spool nothing needs SQLite
@@ -29,7 +29,6 @@ ENVELOPE_BYTES = 320
 SETTLE_S = 2.0
 """How long events wait for other items of their session that say on which page and whose they were."""
 
-_FEW = 64  # void entries that are not worth looking for
 _VOID = -1  # no entry's ticket
 
 
@@ -85,8 +84,8 @@ class Batches:
         self.waits_s = linger_s + self._settle_s
         """How long an event waits at most until it is due, so that what came within the linger goes with it, settled."""
         self._buffers: dict[BatchKey, _Buffer] = {}
-        self._schedule: list[_Entry] = []  # a heap by when buffers are due
-        self._ages: list[_Entry] | None = None  # likewise by age, from when on room is first made: most need none
+        self._schedule: Schedule[_Buffer] = Schedule()
+        self._ages: Schedule[_Buffer] | None = None  # by age, from when on room is first made: most need none
         self._oldest_at = math.inf  # no event is older
         self._tickets = count()
         # the sessions that are out, each with its keys that came due since
@@ -113,13 +112,15 @@ class Batches:
             if keyed.is_earlier and replaced is None:
                 return queued
             self._reported[queued.key.context, once.key] = queued
-        if buffer is None or not buffer.events:  # perhaps the event that was replaced was all
-            buffer = self._buffers[key] = _Buffer(key)
-        buffer.events.append(queued)
-        buffer.size += queued.size
         self.count += 1
         self.size += queued.size
-        if len(buffer.events) == 1 or self._is_full(buffer):
+        if buffer is None or not buffer.events:  # perhaps the event that was replaced was all
+            buffer = self._buffers[key] = _Buffer(key, [queued], queued.size)
+            self._reschedule(key, buffer)
+            return replaced
+        buffer.events.append(queued)
+        buffer.size += queued.size
+        if self._is_full(buffer):
             self._reschedule(key, buffer)
         return replaced
 
@@ -127,8 +128,8 @@ class Batches:
         """Return in how many seconds the next batch is due: 0 for now, None for never, or not before something ends."""
         if is_crowded:
             return 0.0 if any(map(self._is_free, self._buffers)) else None
-        self._drop_void(self._schedule)
-        return max(0.0, self._schedule[0][0] - now) if self._schedule else None
+        first = self._schedule.first()
+        return None if first is None else max(0.0, first[0] - now)
 
     def take(self, now: float, *, is_crowded: bool = False) -> list[Queued] | None:
         """Return the events of a batch, and hold its session until `release`.
@@ -140,10 +141,7 @@ class Batches:
             free = filter(self._is_free, self._buffers)
             key = max(free, key=lambda each: len(self._buffers[each].events), default=None)
             return None if key is None else self._take(key, math.inf)
-        while self._schedule and self._schedule[0][0] <= now:
-            _, ticket, buffer = heapq.heappop(self._schedule)
-            if buffer.ticket != ticket:
-                continue
+        while (buffer := self._schedule.take(now)) is not None:
             key = buffer.key
             if key.session_id in self._busy:
                 self._busy[key.session_id] = {*self._busy[key.session_id], key}
@@ -177,7 +175,8 @@ class Batches:
 
     def release(self, session_id: str) -> None:
         """Let the next batch of a session go."""
-        self._resume(self._busy.pop(session_id, ()))
+        if keys := self._busy.pop(session_id, ()):
+            self._resume(keys)
 
     def _resume(self, keys: Iterable[BatchKey]) -> None:
         for key in keys:
@@ -208,12 +207,13 @@ class Batches:
     def drop_oldest(self) -> Queued | None:
         """Take out the event that waits longest, to make room."""
         if self._ages is None:
-            self._ages = [(buffer.events[0].admitted_at, buffer.ticket, buffer) for buffer in self._buffers.values()]
-            heapq.heapify(self._ages)
-        self._drop_void(self._ages)
-        if not self._ages:
+            self._ages = Schedule()
+            for buffer in sorted(self._buffers.values(), key=_age):
+                self._ages.add(_age(buffer), buffer, len(self._buffers))
+        first = self._ages.first()
+        if first is None:
             return None
-        buffer = self._ages[0][2]
+        _, buffer = first
         oldest = buffer.events.pop(0)
         buffer.size -= self._count_out([oldest])
         self._reschedule(buffer.key, buffer)
@@ -232,9 +232,9 @@ class Batches:
 
     def _oldest(self) -> float:
         if self._ages is None:
-            return min((buffer.events[0].admitted_at for buffer in self._buffers.values()), default=math.inf)
-        self._drop_void(self._ages)
-        return self._ages[0][0] if self._ages else math.inf
+            return min(map(_age, self._buffers.values()), default=math.inf)
+        first = self._ages.first()
+        return math.inf if first is None else first[0]
 
     def queued(self) -> Iterator[Queued]:
         """Yield all events."""
@@ -247,8 +247,9 @@ class Batches:
     def _take(self, key: BatchKey, now: float) -> list[Queued]:
         self._busy[key.session_id] = ()
         buffer = self._buffers[key]
-        number = self._number_to_take(buffer.events, now)
-        if number == len(buffer.events):  # most batches: with many sessions each event leaves alone
+        # with many sessions each event leaves alone
+        number = 1 if len(buffer.events) == 1 else self._number_to_take(buffer.events, now)
+        if number == len(buffer.events):
             del self._buffers[key]
             buffer.ticket = _VOID
             self._count_out(buffer.events)
@@ -315,28 +316,14 @@ class Batches:
         else:
             due_at = oldest.admitted_at + self.waits_s
         self._oldest_at = min(self._oldest_at, oldest.admitted_at)
-        self._push(self._schedule, due_at, buffer)
+        self._schedule.add(due_at, buffer, len(self._buffers))
         if self._ages is not None:
-            self._push(self._ages, oldest.admitted_at, buffer)
-
-    def _push(self, entries: list[_Entry], at: float, buffer: _Buffer) -> None:
-        heapq.heappush(entries, (at, buffer.ticket, buffer))
-        # void entries behind one that stays long would pile up
-        if len(entries) > _FEW + 2 * len(self._buffers):
-            entries[:] = filter(_is_valid, entries)
-            heapq.heapify(entries)
-
-    def _drop_void(self, entries: list[_Entry]) -> None:
-        while entries and not _is_valid(entries[0]):
-            heapq.heappop(entries)
+            self._ages.add(oldest.admitted_at, buffer, len(self._buffers))
 
 
-_Entry = tuple[float, int, _Buffer]
-"""A moment, a buffer, and between them its ticket as of then: buffers are never compared."""
-
-
-def _is_valid(entry: _Entry) -> bool:
-    return entry[2].ticket == entry[1]
+def _age(buffer: _Buffer) -> float:
+    """Return when the oldest event of a buffer was admitted."""
+    return buffer.events[0].admitted_at
 
 
 def size_of(draft: Draft) -> int:

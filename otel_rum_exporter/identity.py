@@ -100,6 +100,8 @@ def session_uuid(raw: str, app_monitor_id: str) -> str:
 
     UUIDs are kept, 32 hex digits get dashes, any other string is hashed with the app monitor's id.
     """
+    if UUID_SHAPE.fullmatch(raw):  # as most are
+        return raw
     return _uuid(raw) or _hashed_session(raw, app_monitor_id)
 
 

@@ -134,7 +134,7 @@ class Sessions:
         session_id, context = given_session, monitor.id + given_session
         if context not in self._sessions:
             session_id = session_uuid(given_session, monitor.id)
-            context = monitor.id + session_id
+            context = context if session_id is given_session else monitor.id + session_id
         rate = self._config.session_sample_rate
         if rate < 1.0 and not is_sampled(session_id, rate):
             return DropReason.SAMPLED_OUT
@@ -183,14 +183,13 @@ class Sessions:
         return session
 
     def _forget(self, now: float) -> None:
-        while len(self._sessions) > self._config.context_sessions or (
-            self._size > self._config.context_bytes and len(self._sessions) > 1
-        ):
-            self._size -= self._sessions.popitem(last=False)[1].size
+        sessions, most = self._sessions, self._config.context_sessions
+        while len(sessions) > most or (self._size > self._config.context_bytes and len(sessions) > 1):
+            self._size -= sessions.popitem(last=False)[1].size
             self.forgotten += 1
-        oldest = next(iter(self._sessions))
-        if now - self._sessions[oldest].seen_at > _IDLE_S:
-            self._size -= self._sessions.pop(oldest).size
+        oldest = next(iter(sessions.values()))
+        if now - oldest.seen_at > _IDLE_S:
+            self._size -= sessions.popitem(last=False)[1].size
         if self._ended:
             self._forget_ended(now)
 
