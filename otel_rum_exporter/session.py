@@ -235,8 +235,9 @@ class Sessions:
         """Return the id of the user that an item names. Most items of a session name the same."""
         if not user:
             return None
-        if user != session.user:
-            session.user, session.user_id = user, user_uuid(user, monitor.id, self._config.user_id_secret)
+        name = hash(user)  # which takes less than most names
+        if name != session.user:
+            session.user, session.user_id = name, user_uuid(user, monitor.id, self._config.user_id_secret)
         return session.user_id
 
     def _carry_user_over(self, session: Session, previous_context: str) -> None:
