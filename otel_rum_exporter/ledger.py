@@ -320,6 +320,8 @@ class Ledger:
             self._counters.dead_lettered[reason] += 1
 
     def _drop(self, queued: Sequence[Queued], reason: DropReason) -> None:
+        if not queued:
+            return
         self._end(queued)
         self._counters.events_dropped[reason] += len(queued)
         if reason is not DropReason.DUPLICATE:
@@ -331,13 +333,15 @@ class Ledger:
             self._untold[reason] += len(queued)
 
     def _end(self, queued: Sequence[Queued]) -> None:
+        if not queued:
+            return
         self._take_off(queued)
         self._ended.forgotten.extend(each for each in queued if each.stored is not None)
 
     def _take_off(self, queued: Sequence[Queued]) -> None:
         unstored = [each.epoch for each in queued if each.stored is None]
-        self._outstanding.subtract(Counter([each.epoch for each in queued]))  # counted by C, there are few epochs
-        self._unstored.subtract(Counter(unstored))
+        _subtract(self._outstanding, [each.epoch for each in queued])
+        _subtract(self._unstored, unstored)
         if self._saving:
             self._saving.difference_update(queued)
         if self._is_closed:
@@ -435,3 +439,12 @@ class Ledger:
             circuit=dispatch.pacer.circuit,
             parked=dispatch.parked,
         )
+
+
+def _subtract(counter: Counter[int], epochs: list[int]) -> None:
+    """Take off one for each of the epochs: one by one that takes four times as long, and most are the same."""
+    while epochs:
+        epoch = epochs[0]
+        number = epochs.count(epoch)
+        counter[epoch] -= number
+        epochs = [each for each in epochs if each != epoch] if number < len(epochs) else []

@@ -59,7 +59,7 @@ class Timeline(NamedTuple):
     @property
     def places(self) -> Sequence[Place]:
         """The pages so far, as of this moment."""
-        return _places(self.visits, self.forgotten)
+        return _places(self.visits, self.forgotten) if self.visits else ()
 
     def with_visit(self, visit: Visit) -> Timeline:
         """Return the pages with a visit."""

@@ -27,6 +27,7 @@ import memory
 import quota_spent
 import report
 import span_end
+import stages
 import start
 from candidates import EXPORT_SIZE, clean_environment
 from effort import DEFAULT, FULL, QUICK, Effort
@@ -55,9 +56,11 @@ def main() -> None:
     started = time.monotonic()
     found, rows = _measured(effort)
     _write(found, rows, arguments.json, started)
-    _say(found, [*report.tables(found), "", *report.header(found), "", *report.table(rows)], arguments.json)
+    details = [*report.tables(found), "", *stages.table(found)]
+    _say(found, [*details, "", *report.header(found), "", *report.table(rows)], arguments.json)
     if arguments.doc:
-        report.write(PAGE, [*report.header(found), "", *report.markdown(rows)])
+        where = ["", "Where the CPU time goes:", "", *stages.table(found)]
+        report.write(PAGE, [*report.header(found), "", *report.markdown(rows), *where])
 
 
 def _of_gateway(arguments: argparse.Namespace) -> None:
@@ -113,6 +116,7 @@ def _measured(effort: Effort) -> tuple[dict[str, Any], list[Row]]:
     found: dict[str, Any] = {"versions": _versions(), "settings": effort._asdict() | {"export_spans": EXPORT_SIZE}}
     with Sink() as sink:
         found["cpu"] = cpu.measure(sink, effort.spans, effort.rounds)
+        found["stages"] = stages.measure(sink.url, effort.stage_spans, effort.growth_rounds)
         found["span_end"] = _span_ends(sink.url, effort)
         found["memory"] = dict(_memory(sink.url, effort))
         found["growth"] = _growth(effort)

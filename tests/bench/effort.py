@@ -8,6 +8,7 @@ class Effort(NamedTuple):
 
     rounds: int
     spans: int  # of each candidate, at each size of request
+    stage_spans: int
     end_rounds: int
     end_spans: int
     memory_events: int
@@ -23,6 +24,7 @@ class Effort(NamedTuple):
 QUICK = Effort(
     rounds=2,
     spans=100,
+    stage_spans=500,
     end_rounds=1,
     end_spans=3000,
     memory_events=1000,
@@ -37,6 +39,7 @@ QUICK = Effort(
 DEFAULT = Effort(
     rounds=5,
     spans=2000,
+    stage_spans=4000,
     end_rounds=3,
     end_spans=20_000,
     memory_events=10_000,
