@@ -86,7 +86,8 @@ def test_a_fork(rum):
 FORK_WHILE_LOCKED = """
     pipeline = exporter.pipeline
     import otel_rum_exporter.exporters as module
-    locks = [pipeline._changed, pipeline._client._access._lock, pipeline._client._bounded._lock]
+    client = pipeline._client
+    locks = [pipeline._changed, client._access._lock, client._watchdog._wake, client._watchdog._left._lock]
     locks += [pipeline._log._lock, module._log._lock, module._shared._lock]
     held, go_on = threading.Event(), threading.Event()
 
