@@ -173,20 +173,26 @@ class Pipeline:
         with self._changed:
             epoch = ledger.begin_flush(self._clock())
             workers.ensure_thread_locked()
-            delivers_itself = not workers.has_thread and not ledger.is_flushed(epoch)
 
         def is_over() -> bool:
             return ledger.is_flushed(epoch) or ledger.dispatch.is_stuck(self._clock(), deadline)
 
-        if delivers_itself:
+        while not self._others_deliver(is_over, deadline):
             workers.work(until=is_over, deadline=deadline)
         with self._changed:
-            while not is_over() and (left := deadline - self._clock()) > 0:
-                self._changed.wait(left)
             is_safe, is_on_disk = ledger.end_flush(epoch), ledger.statistics().queued > 0
         if self._store is not None and is_on_disk:
             is_safe = self._store.secure() and is_safe
         return is_safe
+
+    def _others_deliver(self, is_over: Callable[[], bool], deadline: float) -> bool:
+        """Wait until a flush is over or its deadline passes. Returns False as soon as no thread is there to deliver."""
+        with self._changed:
+            while not is_over() and (left := deadline - self._clock()) > 0:
+                if not (self._workers.has_thread or self._workers.is_closed):
+                    return False
+                self._changed.wait(left)
+        return True
 
     def shutdown(self, timeout_s: float) -> None:
         """Deliver what is left until the timeout, drop and count the rest, and admit nothing more.

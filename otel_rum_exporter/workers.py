@@ -1,6 +1,7 @@
 """The threads that deliver: each takes what is due, makes a batch of it, sends it, and says what became of it.
 
 They start when the first event is admitted, one more whenever a batch is due and none is free, `max_in_flight` at most.
+One whose request takes too long is left behind with it: the request is settled without it, and another may start.
 Where no thread can be started, as at interpreter exit, the thread that flushes delivers itself; where none would run, as in
 uWSGI without threads, also the one that exports.
 """
@@ -12,6 +13,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
@@ -20,6 +22,7 @@ from otel_rum_exporter.assembly import Assembled, assemble
 from otel_rum_exporter.batching import Queued, Stored
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.client.verdicts import Delivered, Refused, Verdict
+from otel_rum_exporter.client.watchdog import LeftBehindError
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.dispatch import Job
@@ -145,13 +148,18 @@ class Workers:
     def _run(self) -> None:
         try:
             self.work(until=lambda: self.is_closed, deadline=None)
+        except LeftBehindError:
+            pass  # `_give_up` has done all there is to do
         except Exception as error:  # noqa: BLE001 - the next admission starts another thread
             self._log.fault(error, 0)
             with self.changed:
                 self._threads -= 1
 
     def work(self, until: Callable[[], bool], deadline: float | None) -> None:
-        """Deliver what is due until a condition holds, the deadline passes or, on a thread, nothing comes any more."""
+        """Deliver what is due until a condition holds, the deadline passes or, on a thread, nothing comes any more.
+
+        Errors: LeftBehindError where there is no deadline, on a thread of this package's own.
+        """
         with _suppressed():
             is_back = False
             while (job := self._next_job(until, deadline, is_back=is_back)) is not None:
@@ -331,7 +339,34 @@ class Workers:
     def _attempt(self, delivery: Delivery, deadline: float | None) -> None:
         delivery.attempts += 1
         began_at = self._clock()
-        verdict = self._verdict(delivery, deadline)
+        verdict = self._verdict(delivery, began_at, deadline)
+        self._settle(delivery, verdict, began_at)
+
+    def _verdict(self, delivery: Delivery, began_at: float, deadline: float | None) -> Verdict:
+        batch = delivery.part.batch
+        try:
+            if deadline is None:
+                return self._client.attempt_or_be_left(batch, partial(self._give_up, delivery, began_at))
+            return self._client.attempt(batch, min(self._config.timeout_s, deadline - began_at))
+        except LeftBehindError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a batch must leave the queue whatever happens
+            return Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}")
+
+    def _give_up(self, delivery: Delivery, began_at: float, verdict: Verdict) -> None:
+        """Go on without a thread whose request takes too long; on the thread that noticed."""
+        with _suppressed():
+            try:
+                self._settle(delivery, verdict, began_at)
+            except Exception as error:  # noqa: BLE001 - the next one that takes too long is to be noticed, too
+                self._log.fault(error, 0)
+        with self.changed:
+            self._threads, self._busy = self._threads - 1, self._busy - 1
+            if not self.is_closed:
+                self.ensure_thread_locked()
+            self.changed.notify_all()  # where no thread could be started, whoever flushes delivers itself
+
+    def _settle(self, delivery: Delivery, verdict: Verdict, began_at: float) -> None:
         if self.metrics is not None:
             self.metrics.attempted(delivery.part, verdict, began_at, self._clock())
         with self.changed:
@@ -349,13 +384,6 @@ class Workers:
         if is_news:
             with self.changed:  # when all is said: a shutdown that waits for it lets the process end
                 self.changed.notify_all()
-
-    def _verdict(self, delivery: Delivery, deadline: float | None) -> Verdict:
-        timeout_s = None if deadline is None else min(self._config.timeout_s, deadline - self._clock())
-        try:
-            return self._client.attempt(delivery.part.batch, timeout_s)
-        except Exception as error:  # noqa: BLE001 - a batch must leave the queue whatever happens
-            return Refused(DropReason.INTERNAL, f"{type(error).__name__}: {error}")
 
 
 @contextmanager

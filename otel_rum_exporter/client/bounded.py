@@ -13,59 +13,42 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
+from otel_rum_exporter.client.left_behind import LeftBehind, NoThreadError
+
 T = TypeVar("T")
 
 _NAME = "RumRequest"  # of the threads
 
 
-class TooLateError(Exception):
-    """A call took too long, or so many did that no further one is made."""
-
-
-class NoThreadError(Exception):
-    """No thread can be started: the interpreter is about to exit, or the system has no more."""
-
-
 class Bounded:
-    """Makes calls on threads that may be left behind.
+    """Makes calls on threads that may be left behind, for callers that may not.
 
     Shape:  each calling thread has one thread that calls for it, and which ends with it. Starting one for each call
-            would cost a third of a request's CPU; handing over costs a fiftieth.
+            would cost a third of a request's CPU.
     """
 
-    def __init__(self, most_left: int) -> None:
-        """Begin without threads. `most_left` is how many may be left behind at one time."""
-        self._most_left = most_left
+    def __init__(self, left: LeftBehind) -> None:
+        """Begin without threads. Those that are left behind are counted with `left`."""
+        self._left = left
         self._own = threading.local()
-        self._lock = threading.Lock()
-        self._left: list[threading.Thread] = []
 
     def call(self, function: Callable[[], T], timeout_s: float) -> T:
         """Return what a function returns, or raise what it raises.
 
         Errors: TooLateError, NoThreadError.
         """
-        if self._left:
-            self._check_left()
+        self._left.check()
         caller = self._own.__dict__.pop("caller", None) or _Caller()
         caller.calls.put(partial(copy_context().run, function))
         try:
             value, error = caller.results.get(timeout=timeout_s)
         except queue.Empty:
-            with self._lock:
-                self._left.append(caller.thread)
-            raise TooLateError(f"no end after {timeout_s:.3g} s") from None
+            raise self._left.leave(caller.thread, timeout_s) from None
         self._own.caller = caller  # one that was interrupted or left still has a result to give, and is not used again
         if error is not None:
             raise error
         result: T = value
         return result
-
-    def _check_left(self) -> None:
-        with self._lock:
-            self._left = [thread for thread in self._left if thread.is_alive()]
-            if len(self._left) >= self._most_left:
-                raise TooLateError(f"{len(self._left)} earlier requests have not come to an end yet")
 
 
 class _Caller:

@@ -6,7 +6,8 @@ import weakref
 
 import pytest
 
-from otel_rum_exporter.client.bounded import Bounded, NoThreadError, TooLateError
+from otel_rum_exporter.client.bounded import Bounded
+from otel_rum_exporter.client.left_behind import LeftBehind, NoThreadError, TooLateError
 
 LONG_S = 30
 SHORT_S = 0.05
@@ -26,12 +27,12 @@ def stuck():
 
 def test_result():
     """A call returns what the function returns."""
-    assert Bounded(1).call(lambda: 42, LONG_S) == 42
+    assert Bounded(LeftBehind(1)).call(lambda: 42, LONG_S) == 42
 
 
 def test_exception():
     """A call raises what the function raises, and the next one is made."""
-    bounded = Bounded(1)
+    bounded = Bounded(LeftBehind(1))
     with pytest.raises(ZeroDivisionError):
         bounded.call(lambda: 1 / 0, LONG_S)
     assert bounded.call(lambda: 1, LONG_S) == 1
@@ -41,12 +42,12 @@ def test_the_context_goes_along():
     """OpenTelemetry's suppression of instrumentations is a context variable."""
     variable = contextvars.ContextVar("variable")
     variable.set("here")
-    assert Bounded(1).call(variable.get, LONG_S) == "here"
+    assert Bounded(LeftBehind(1)).call(variable.get, LONG_S) == "here"
 
 
 def test_one_thread_for_many_calls():
     """A thread of its own calls for each caller, always the same."""
-    bounded = Bounded(1)
+    bounded = Bounded(LeftBehind(1))
     names = {bounded.call(threading.get_ident, LONG_S) for _ in range(5)}
     assert len(names) == 1
     assert threading.get_ident() not in names
@@ -54,7 +55,7 @@ def test_one_thread_for_many_calls():
 
 def test_threads_end_with_their_caller():
     """What a sender leaves behind when it ends is nothing."""
-    before, bounded, seen = requesting(), Bounded(8), []
+    before, bounded, seen = requesting(), Bounded(LeftBehind(8)), []
     callers = [
         threading.Thread(target=lambda: seen.append(bounded.call(threading.current_thread, LONG_S))) for _ in range(8)
     ]
@@ -70,7 +71,7 @@ def test_threads_end_with_their_caller():
 
 def test_threads_end_with_the_object():
     """So they do where the caller lives on."""
-    bounded = Bounded(1)
+    bounded = Bounded(LeftBehind(1))
     thread = bounded.call(threading.current_thread, LONG_S)
     del bounded
     thread.join(LONG_S)
@@ -79,7 +80,7 @@ def test_threads_end_with_the_object():
 
 def test_too_late(stuck):
     """A call that does not end is left behind, and the next one has another thread and its own result."""
-    bounded = Bounded(2)
+    bounded = Bounded(LeftBehind(2))
     with pytest.raises(TooLateError, match=r"^no end after 0\.05 s$"):
         bounded.call(stuck, SHORT_S)
     assert bounded.call(lambda: "mine", LONG_S) == "mine"
@@ -87,7 +88,7 @@ def test_too_late(stuck):
 
 def test_no_more_than_some_are_left_behind():
     """Else a service that hangs would collect threads; when they come to an end, calls are made again."""
-    bounded, end, threads = Bounded(2), threading.Event(), []
+    bounded, end, threads = Bounded(LeftBehind(2)), threading.Event(), []
 
     def hang():
         threads.append(threading.current_thread())
@@ -112,7 +113,7 @@ def test_no_thread(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with pytest.raises(NoThreadError):
-        Bounded(1).call(lambda: 1, LONG_S)
+        Bounded(LeftBehind(1)).call(lambda: 1, LONG_S)
 
 
 def test_what_was_sent_is_not_kept():
@@ -121,7 +122,7 @@ def test_what_was_sent_is_not_kept():
     class Payload:
         pass
 
-    bounded, payload = Bounded(1), Payload()
+    bounded, payload = Bounded(LeftBehind(1)), Payload()
     gone, seen = weakref.ref(payload), threading.Event()
     weakref.finalize(payload, seen.set)
     bounded.call(lambda payload=payload: payload is not None, LONG_S)

@@ -164,6 +164,15 @@ def test_no_thread_for_an_attempt(rum, monkeypatch):
     assert (verdict.cause, "Read timeout" in verdict.message) == ("network", True)
 
 
+def test_no_thread_that_watches(rum, monkeypatch):
+    """Nor is there one for threads that may be left behind; they send with the client of all, whose time is theirs."""
+    sender = client(rum.endpoint)
+    monkeypatch.setattr(threading.Thread, "start", _refuse_to_start)
+    made = sender._access.client()
+    assert sender.attempt_or_be_left(ANY, pytest.fail) == Delivered()
+    assert sender._access.client() is made
+
+
 def _refuse_to_start(_):
     raise RuntimeError("can't create new thread at interpreter shutdown")
 

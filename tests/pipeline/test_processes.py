@@ -86,7 +86,8 @@ def test_a_fork(rum):
 FORK_WHILE_LOCKED = """
     pipeline = exporter.pipeline
     import otel_rum_exporter.exporters as module
-    locks = [pipeline._changed, pipeline._client._access._lock, pipeline._client._bounded._lock]
+    client = pipeline._client
+    locks = [pipeline._changed, client._access._lock, client._watchdog._wake, client._watchdog._left._lock]
     locks += [pipeline._log._lock, module._log._lock, module._shared._lock]
     held, go_on = threading.Event(), threading.Event()
 
@@ -118,6 +119,43 @@ def test_a_fork_while_another_thread_holds_every_lock(rum):
     """That thread is not in the child, so its locks must not be, either."""
     run(PRELUDE + FORK_WHILE_LOCKED, **rum.environment())
     assert names(rum) == ["of the child"]
+
+
+FORK_WHILE_A_REQUEST_HANGS = """
+    from botocore.httpsession import URLLib3Session
+    send, parent, hangs = URLLib3Session.send, os.getpid(), threading.Event()
+
+    def hang(session, request):
+        if os.getpid() == parent and not hangs.is_set():
+            hangs.set()
+            threading.Event().wait()
+        return send(session, request)
+
+    URLLib3Session.send = hang
+    work("of the parent")
+    exporter.force_flush(0)
+    assert hangs.wait(30)
+    child = os.fork()
+    if not child:
+        work("of the child")
+        assert exporter.force_flush(30_000)
+        names = sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("Rum"))
+        print(json.dumps([names, exporter.stats().delivered, exporter.stats().requests]), flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert exporter.force_flush(30_000)
+    print(json.dumps([exporter.stats().delivered, exporter.stats().requests]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_while_a_request_hangs(rum):
+    """The child has threads of its own, and none that is left behind; the parent gives up the request and goes on."""
+    done = run(PRELUDE + FORK_WHILE_A_REQUEST_HANGS, **rum.environment(), OTEL_EXPORTER_RUM_TIMEOUT="2000")
+    child, parent = map(json.loads, done.stdout.splitlines())
+    assert (set(child[0]), child[1:]) == ({"RumExporter", "RumWatchdog"}, [1, 1])
+    assert parent[1] == 2
+    assert names(rum) == ["of the child", "of the parent"]
 
 
 UNNOTICED_FORK = (
