@@ -79,6 +79,13 @@ def _at_once(monkeypatch):
     monkeypatch.setattr(random, "random", lambda: 0.0)
 
 
+def ready(exporters, **options):
+    """Exporters whose client is made: on a busy machine that alone may take as long as a request may here."""
+    each = exporters(**options)
+    each.spans.pipeline._client._access.client()
+    return each
+
+
 def counts(each):
     stats = each.stats()
     return stats.delivered, stats.requests, dict(stats.retried)
@@ -88,7 +95,7 @@ def counts(each):
 def test_another_thread_goes_on(exporters, caplog, hanging, place):
     """What hangs is given up after the timeout, and its batch delivered by another thread."""
     hung = hanging(place)
-    each = exporters(timeout=1000)
+    each = ready(exporters, timeout=1000)
     each.spans.export(spans(3, session_id=session(1)))
     assert each.spans.force_flush(LONG_MS)
     assert counts(each) == (3, 2, {"network": 1})
@@ -101,7 +108,7 @@ def test_another_thread_goes_on(exporters, caplog, hanging, place):
 def test_an_answer_that_comes_too_late(exporters, rum, hanging):
     """Its request arrives, and is thrown away here: nothing of it is counted, and the thread ends."""
     hung = hanging(PLACES["a request"])
-    each = exporters(timeout=1000)
+    each = ready(exporters, timeout=1000)
     each.spans.export(spans(3, session_id=session(1)))
     assert each.spans.force_flush(LONG_MS)
     before = each.stats()
@@ -115,7 +122,7 @@ def test_an_answer_that_comes_too_late(exporters, rum, hanging):
 def test_threads_that_are_left_behind_are_few(exporters, hanging):
     """`max_in_flight` at most; further requests are given up at once until one of these ends."""
     hung = hanging(PLACES["a request"], times=1000)
-    each = exporters(timeout=100, max_in_flight=2, flush_interval=0)
+    each = ready(exporters, timeout=1000, max_in_flight=2, flush_interval=0)
     each.spans.export([span(session_id=session(number)) for number in range(2)])
     changed = each.spans.pipeline._changed
     with changed:
@@ -131,7 +138,7 @@ def test_threads_that_are_left_behind_are_few(exporters, hanging):
 def test_a_shutdown_while_a_request_hangs(exporters, hanging):
     """It keeps its deadline; the request is given up later, and the thread that sees to that ends with it."""
     hung = hanging(PLACES["a request"])
-    each = exporters(timeout=1000)
+    each = ready(exporters, timeout=1000)
     each.answers_get_lost = True
     each.spans.export(spans(3, session_id=session(1)))
     each.shutdown(100)
@@ -149,7 +156,7 @@ def test_a_shutdown_while_a_request_hangs(exporters, hanging):
 def test_a_flush_goes_on_without_threads(exporters, hanging, monkeypatch):
     """Where no other thread can be started for the one that is left behind, whoever flushes delivers itself."""
     hung = hanging(PLACES["a request"])
-    each = exporters(timeout=1000)
+    each = ready(exporters, timeout=1000)
     each.spans.export(spans(3, session_id=session(1)))
     each.spans.force_flush(0)  # begins the request
     assert hung.hangs.acquire(timeout=LONG_S)
@@ -165,7 +172,7 @@ def test_a_flush_goes_on_without_threads(exporters, hanging, monkeypatch):
 def test_a_fault_while_a_request_is_given_up(exporters, hanging, monkeypatch):
     """Whatever a log handler or a meter does then, another thread goes on, and the next hung request is noticed."""
     hanging(PLACES["a request"], times=2)
-    each = exporters(timeout=300)
+    each = ready(exporters, timeout=1000)
     failures = ["once"]
     log = each.spans.pipeline._log
     outcome = log.outcome
