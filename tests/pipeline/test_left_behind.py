@@ -130,7 +130,7 @@ def test_threads_that_are_left_behind_are_few(exporters, hanging):
         assert changed.wait_for(lambda: retried["network"] >= 5, LONG_S)
     assert 2 <= len(hung.threads) <= 3  # two may begin while one is left behind
     assert len(own_threads()) <= len(hung.threads) + 2
-    hung.let_go()
+    hung.let_go_and_end()
     assert each.spans.force_flush(LONG_MS)
     assert each.stats().delivered == 2
 
