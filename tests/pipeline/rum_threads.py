@@ -5,12 +5,13 @@ import threading
 OWN_THREAD = "RumExporter"
 
 
-def own_threads(*others):
-    return [thread for thread in threading.enumerate() if thread.name in (OWN_THREAD, *others)]
+def own_threads(name=OWN_THREAD):
+    return [thread for thread in threading.enumerate() if thread.name == name]
 
 
 def join_own_threads():
-    """Wait until all have ended, as they do after a shutdown; so does the one that watches their requests."""
-    for thread in own_threads("RumWatchdog"):
-        thread.join(20)
-    assert not own_threads("RumWatchdog")
+    """Wait until all have ended, as they do after a shutdown; then so does the one that watches their requests."""
+    for name in (OWN_THREAD, "RumWatchdog"):
+        for thread in own_threads(name):
+            thread.join(20)
+        assert not own_threads(name)
