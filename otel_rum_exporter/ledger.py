@@ -100,14 +100,14 @@ class Ledger:
         events: list[Keyed] = []
         reasons: dict[DropReason, int] = {}
         for each in converted:
-            self._counters.received += 1
             keyed = self._keyed(each, now)
             if isinstance(keyed, DropReason):
-                self._counters.items_dropped[keyed] += 1
                 reasons[keyed] = reasons.get(keyed, 0) + 1
             else:
-                self._counters.converted += 1
                 events += keyed
+        self._counters.received += len(converted)
+        self._counters.converted += len(converted) - sum(reasons.values())
+        self._counters.items_dropped.update(reasons)
         return events, reasons
 
     def _keyed(self, converted: Conversion | DropReason, now: float) -> list[Keyed] | DropReason:

@@ -155,7 +155,8 @@ class Pipeline:
         looks = self._config.session == "process" or not self._ledger.sessions.serves_others
         if looks and any(map(_serves_others, spans)):
             self._serve_others(spans)
-        return self._export(SPANS, spans, self._span, is_shut=is_shut)
+        convert = self._span if CALLERS.has_processor else self._converter.span
+        return self._export(SPANS, spans, convert, is_shut=is_shut)
 
     def admit_logs(self, logs: Sequence[LogItem], *, is_shut: bool = False) -> Admission:
         """Admit log records, and tell what became of them."""
@@ -256,7 +257,7 @@ class Pipeline:
     ) -> Admission:
         self._begin_after_unnoticed_fork()
         is_taken = self._is_configured and not self._closing and not is_shut
-        converted = [self._converted(item, convert) for item in items] if is_taken else []
+        converted = self._converted(items, convert) if is_taken else []
         with self._changed:
             if not is_taken or self._closing:  # perhaps meanwhile
                 reason = DropReason.SHUTDOWN if self._is_configured else DropReason.NOT_CONFIGURED
@@ -317,8 +318,6 @@ class Pipeline:
             self._log.merged()
 
     def _span(self, span: SpanItem) -> Converted:
-        if not CALLERS.has_processor:
-            return self._converter.span(span)
         with_itself = self._config.stamp_all_spans or not is_inner(span)
         converted = self._converter.span(span, with_itself=with_itself)
         return join_span(converted, span, process_takes_all=self._config.session == "process")
@@ -328,12 +327,17 @@ class Pipeline:
             return DropReason.SELF_TRAFFIC
         return join_log(self._converter.log(log, ids), log, process_takes_all=self._config.session == "process")
 
-    def _converted(self, item: SpanItem | LogItem, convert: Callable[..., Converted]) -> Converted:
-        try:
-            return convert(item)
-        except Exception as error:  # noqa: BLE001 - an item's fault must not be the application's
-            self._log.unconvertible(error)
-            return DropReason.UNCONVERTIBLE
+    def _converted(
+        self, items: Sequence[SpanItem] | Sequence[LogItem], convert: Callable[..., Converted]
+    ) -> list[Converted]:
+        converted: list[Converted] = []
+        for item in items:
+            try:
+                converted.append(convert(item))
+            except Exception as error:  # noqa: BLE001, PERF203 - an item's fault must not be the application's
+                self._log.unconvertible(error)
+                converted.append(DropReason.UNCONVERTIBLE)
+        return converted
 
 
 def _store(config: RumConfig) -> Store:
