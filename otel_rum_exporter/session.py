@@ -222,7 +222,8 @@ class Sessions:
         elif conversion.previous_session:
             self._carry_user_over(session, monitor.id + session_uuid(conversion.previous_session, monitor.id))
         for draft in conversion.events:
-            session.learn_when_and_where(draft, is_client=is_client)
+            if is_client or draft.domain:
+                session.learn_when_and_where(draft, is_client=is_client)
             if isinstance(draft.details, PageViewEvent):
                 session.learn_visit(_visit(draft, draft.details))
         if conversion.seen:
