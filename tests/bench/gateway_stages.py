@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -30,7 +30,6 @@ _PACE = 10_000  # requests a second: out of the way
 _MOST_QUEUED, _FEW_QUEUED = 9000, 6000  # from 5,000 on batches leave before they are due
 _PAUSE_S = 0.005
 _FLUSH_MS = 120_000
-_TIMEOUT_S = 10.0
 _PER_POST_S = 0.01  # of the pipeline's clock: 5,000 spans a second, so that batches fill as they do at that rate
 
 Took = defaultdict[str, float]
@@ -150,9 +149,8 @@ class _Line:
             delivery = self.ledger.keep(job, assembled, self.now)
         with _timed(took, "spool: lease"):
             self.store.lease(delivery)
-        # the request itself is made on a thread of its own, so that its time is the process's
-        with _timed(took, "request", time.process_time):
-            verdict = self.client.attempt(delivery.part.batch, _TIMEOUT_S)
+        with _timed(took, "request"):
+            verdict = self.client.attempt_or_be_left(delivery.part.batch, _given_up)
         with _timed(took, "batching"):
             outcome = self.ledger.settle(delivery, verdict, self.now)
             ended = self.ledger.take_ended()
@@ -184,11 +182,15 @@ def _aside(took: Took, spans: int) -> None:
             decode(Signal.TRACES, Encoding.JSON, body, limits)
 
 
+def _given_up(verdict: Any) -> None:
+    raise RuntimeError(f"a batch was not delivered: {verdict}")
+
+
 @contextmanager
-def _timed(took: Took, stage: str, clock: Callable[[], float] = time.thread_time) -> Iterator[None]:
-    begun = clock()
+def _timed(took: Took, stage: str) -> Iterator[None]:
+    begun = time.thread_time()
     yield
-    took[stage] += clock() - begun
+    took[stage] += time.thread_time() - begun
 
 
 @contextmanager
