@@ -120,7 +120,7 @@ class Batches:
             return replaced
         buffer.events.append(queued)
         buffer.size += queued.size
-        if self._is_full(buffer):
+        if len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes:
             self._reschedule(key, buffer)
         return replaced
 
@@ -297,9 +297,6 @@ class Batches:
         self._reschedule(waiting.key, buffer)
         return waiting
 
-    def _is_full(self, buffer: _Buffer) -> bool:
-        return len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes
-
     def _reschedule(self, key: BatchKey, buffer: _Buffer) -> None:
         """Say anew when a buffer is due; one that is empty goes."""
         buffer.ticket = next(self._tickets)
@@ -309,7 +306,7 @@ class Batches:
         oldest = buffer.events[0]
         if oldest.epoch <= self._flushed_epoch:
             due_at = oldest.admitted_at
-        elif self._is_full(buffer):
+        elif len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes:
             last = buffer.events[min(self._max_events, len(buffer.events)) - 1]
             # what comes from disk may be older than what it comes behind
             due_at = max(oldest.admitted_at, last.admitted_at) + self._settle_s
