@@ -62,8 +62,8 @@ def assemble(queued: list[Queued], session: SessionView, config: RumConfig, *, s
             of other users than the first's, are left for the next batch.
     """
     key = queued[0].key
-    start_ns = min(each.draft.time_ns for each in queued) if session.begun_ns is None else session.begun_ns
     in_order = sorted(queued, key=_order)
+    start_ns = _begun_ns(in_order) if session.begun_ns is None else session.begun_ns
     users = [each.user_id or session.user_at(_time_ns(each.draft, start_ns)) for each in in_order]
     domain = config.domain or session.domain or _first_domain(queued)
     shared = _shared_metadata(key, session, config, domain or NO_DOMAIN)
@@ -149,7 +149,9 @@ class _Writer:
         `size` is what it takes at most of the request, besides its metadata. Units: bytes.
         """
         metadata = self._metadata(draft, place)
-        fitting = _fitting(content, metadata)
+        # most are known to fit without being measured again
+        is_small = size + metadata.utf8_bytes <= MAX_EVENT_BYTES
+        fitting = content if is_small else _fitting(content, metadata)
         if fitting is None and draft.attributes:  # custom attributes are worth less than the event
             metadata = self._metadata(msgspec.structs.replace(draft, attributes=NOTHING), place)
             fitting = _fitting(content, metadata)
@@ -216,6 +218,12 @@ class _Writer:
         page = _page(own, place)
         metadata.update(msgspec.to_builtins(page))
         return metadata
+
+
+def _begun_ns(in_order: list[Queued]) -> int:
+    """Return the time of the earliest event. The first in order is that, unless it is a session's start."""
+    first = in_order[0].draft
+    return min(each.draft.time_ns for each in in_order) if first.type == START else first.time_ns
 
 
 def _time_ns(draft: Draft, start_ns: int) -> int:

@@ -42,8 +42,8 @@ class Stored(NamedTuple):
 class Queued(Struct, gc=False, eq=False):
     """An event on its way.
 
-    `user_id` is None where the item names no user, `stored` for what is in memory only. Units: `admitted_at` is in seconds of the pipeline's clock, `size` in
-    bytes.
+    `user_id` is None where the item names no user, `stored` for what is in memory only; `size` is what `size_of` says of
+    the draft. Units: `admitted_at` is in seconds of the pipeline's clock, `size` in bytes.
     """
 
     key: BatchKey

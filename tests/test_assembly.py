@@ -11,7 +11,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from otel_rum_exporter.assembly import assemble
-from otel_rum_exporter.batching import Queued
+from otel_rum_exporter.batching import Queued, size_of
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.context import Session, SessionView
 from otel_rum_exporter.convert.conversion import Draft
@@ -30,7 +30,7 @@ T = 1_790_000_000_000 * MS
 
 def queued(time_ms=0, details='{"version":"1.0.0"}', kind="t", key=KEY, **members):
     draft = Draft(id=f"{kind}-{time_ms}", time_ns=T + time_ms * MS, type=kind, details=details, **members)
-    return Queued(key, draft, 0.0, 0, len(str(details)))
+    return Queued(key, draft, 0.0, 0, size_of(draft))
 
 
 def view_of(time_ms, page_id, **members):
@@ -82,7 +82,7 @@ def test_order():
 def test_timestamps_are_seconds_with_milliseconds():
     """Nothing finer than what the service is known to keep."""
     event = replace(queued().draft, time_ns=1_795_403_988_883_400_097)
-    assembled = put_together([Queued(KEY, event, 0.0, 0, 1)])
+    assembled = put_together([Queued(KEY, event, 0.0, 0, size_of(event))])
     assert assembled.batch.events[0].timestamp == 1795403988.883
 
 

@@ -36,7 +36,7 @@ _CLIENT_ADDRESS = re.compile(
 )
 
 # URLs that have no query, fragment, userinfo, and nothing long enough for a secret: most, known for a third of the time
-_PLAIN_URL = re.compile(r"https?://(?:[A-Za-z0-9_-]{0,12}[!$&'()*,./:;=~])*[A-Za-z0-9_-]{0,12}")
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9_-]{0,12}(?:[!$&'()*,./:;=~][A-Za-z0-9_-]{0,12})*")
 
 
 def url(value: str, config: RumConfig) -> str:
