@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 CUT = "…"
 """What stands where text was cut off."""
+
+Model = TypeVar("Model", bound=msgspec.Struct)
 
 _SHORTEST = 32
 """Strings of this many characters are never cut: ids, types and names would lose their meaning."""
@@ -43,6 +45,16 @@ def _plain_or_refused(value: Any) -> Any:
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_plain_or_refused)
+
+
+def prepared(model: type[Model]) -> type[Model]:
+    """Have msgspec look at what a model's members may be now. A decorator of models that many threads read into.
+
+    Otherwise msgspec, 0.22 at least, does it when a model is first read into, and shows other threads what is not complete
+    yet: the process crashes.
+    """
+    msgspec.json.Decoder(model)
+    return model
 
 
 def encode(value: Any) -> str:

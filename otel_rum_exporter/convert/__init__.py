@@ -55,6 +55,8 @@ class Converter:
         """Prepare the tables that depend on the configuration."""
         self._config = config
         self._custom_attributes = metadata.CustomAttributeFilter(config)
+        if config.convert is not None:
+            hook.prepare()
         self._asks_for_usual_calls = usual_call.is_asked_for(config)
         self._origins: dict[tuple[int, int, bool], _Known] = {}
         self._latest = _Known()

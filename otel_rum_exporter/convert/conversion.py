@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from otel_rum_exporter.convert.attributes import Text
 from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.encoding import prepared
 from otel_rum_exporter.events import NO_CLIENT, NO_PAGE, AppMonitor, Client, CustomEvent, Details, Page, PageViewEvent
 
 CustomAttributes = Mapping[str, str | float | int | bool]
@@ -41,6 +42,7 @@ class Once(Struct, frozen=True, gc=False):
     reported_ns: int = 0
 
 
+@prepared
 class Said(Struct, frozen=True, kw_only=True, gc=False):
     """What any item may say of whose it is and where it happened."""
 

@@ -10,7 +10,7 @@ from otel_rum_exporter.convert.conversion import Deferred, Found, Part
 from otel_rum_exporter.convert.custom import event_type
 from otel_rum_exporter.convert.pages import MAX_PAGE_ID
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.encoding import clip, encode
+from otel_rum_exporter.encoding import clip, encode, prepared
 from otel_rum_exporter.events import CustomEvent, Details, PageViewEvent
 from otel_rum_exporter.items import LogItem, SpanItem
 
@@ -18,6 +18,14 @@ Event = Details | CustomEvent | Deferred
 """What the function is given and may return; a Deferred waits for other items and can only be kept or left out."""
 
 ConvertHook = Callable[[SpanItem | LogItem, Sequence[Event]], Iterable[Event] | None]
+
+
+def prepare() -> None:
+    """Prepare the models of all events, which what a function returns is read into."""
+    kinds: list[type[Details]] = [Details]
+    while kinds:
+        kind = prepared(kinds.pop())
+        kinds += kind.__subclasses__()
 
 
 def apply(hook: ConvertHook, item: SpanItem | LogItem, found: Found | DropReason, time_ns: int) -> Found | DropReason:

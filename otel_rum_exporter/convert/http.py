@@ -18,7 +18,7 @@ from otel_rum_exporter.convert import privacy, urls
 from otel_rum_exporter.convert.attributes import Attributes, Integer, Text, integer, read, text
 from otel_rum_exporter.convert.errors import js_error
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.encoding import well_formed
+from otel_rum_exporter.encoding import prepared, well_formed
 from otel_rum_exporter.events import HttpEvent, HttpRequest, HttpResponse, JsErrorEvent
 from otel_rum_exporter.items import SpanEventItem, SpanItem
 
@@ -42,6 +42,7 @@ def is_http(attributes: Attributes) -> bool:
     return "http.request.method" in attributes or "http.method" in attributes
 
 
+@prepared
 class _Call(Struct, frozen=True, kw_only=True, gc=False):
     """What the attributes say of a call, by new and by old semantic conventions."""
 

@@ -17,13 +17,14 @@ from otel_rum_exporter.convert.conversion import Conversion, Draft, Origin, Said
 from otel_rum_exporter.convert.http import METHODS, RESPONSES
 from otel_rum_exporter.convert.ids import id_of_part
 from otel_rum_exporter.convert.times import known_ns
-from otel_rum_exporter.encoding import encode
+from otel_rum_exporter.encoding import encode, prepared
 from otel_rum_exporter.events import MAX_EVENT_BYTES, HttpEvent, HttpRequest
 from otel_rum_exporter.items import SpanItem
 
 _MAX_URL = MAX_EVENT_BYTES // 12  # characters: whatever they are, escaped they leave room for the rest of the event
 
 
+@prepared
 class _Told(Said, frozen=True, kw_only=True, gc=False):
     """What the attributes say, by the names that stable semantic conventions have for it."""
 
