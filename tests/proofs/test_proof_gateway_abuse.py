@@ -146,6 +146,16 @@ class Honest:
             assert self._changed.wait_for(during, PATIENCE_S), self.requests[-3:]
             return during()
 
+    def await_service(self):
+        """Wait until a request is served that began from now on: what came before this attack may last a moment."""
+        now = time.monotonic()
+
+        def is_served():
+            return any(status == 200 for at, _, status in reversed(self.requests) if at >= now)
+
+        with self._changed:
+            assert self._changed.wait_for(is_served, PATIENCE_S), self.requests[-3:]
+
     def stop(self):
         self._process.kill()
         self._process.wait(PATIENCE_S)
@@ -192,6 +202,7 @@ def target(request, tmp_path_factory):
 def test_attack(target, proof, attack):
     """The answer says what was wrong, memory stays, and the honest sender is served."""
     gateway, attacker = target.gateway, Attacker(target.gateway.address, target.config)
+    target.honest.await_service()
     before = gateway.rss_mib()
     gateway.begin_peak()
     began = time.monotonic()
