@@ -7,21 +7,20 @@ python gateway_stages.py stages|exporter URL FOLDER SPANS
 of the requests that the gateway gets.
 """
 
-import gc
 import json
 import logging
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from candidates import DOMAIN, EXPORT_SIZE, chunks, clean_environment, rum_exporter
+from cpu import only_new_garbage
 from gateway_bodies import PER_POST, SESSIONS, bodies, posts
 from spans import APP_MONITOR_ID, make_spans
+from stages import Took, timed
 
 STAGES = ("decode", "convert", "context", "spool: commit", "batching", "spool: lease", "request", "spool: forget")
 ASIDE = ("gunzip", "decode of JSON")
@@ -32,8 +31,6 @@ _PAUSE_S = 0.005
 _FLUSH_MS = 120_000
 _PER_POST_S = 0.01  # of the pipeline's clock: 5,000 spans a second, so that batches fill as they do at that rate
 
-Took = defaultdict[str, float]
-
 
 def stages(url: str, folder: Path, spans: int) -> dict[str, float]:
     """Return the CPU time of a span by stage. Units: microseconds."""
@@ -43,7 +40,7 @@ def stages(url: str, folder: Path, spans: int) -> dict[str, float]:
     for _, body, _ in islice(requests, 2 * SESSIONS):  # connected, and each session known
         line.take(body, defaultdict(float))
     done = 0
-    with _only_new_garbage():
+    with only_new_garbage():
         for _, body, number in requests:
             line.take(body, took)
             done += number
@@ -78,7 +75,7 @@ def exporter(url: str, folder: Path, spans: int) -> dict[str, float]:
 def _exported_us(rum: Any, spans: int, size: int) -> float:
     parts = list(chunks(make_spans(spans, PER_POST, seed=size), size))
     room = _MOST_QUEUED
-    with _only_new_garbage():
+    with only_new_garbage():
         begun = time.process_time()
         for part in parts:
             room -= size
@@ -123,40 +120,40 @@ class _Line:
         from otel_rum_exporter.gateway.signals import Encoding, Signal  # noqa: PLC0415
 
         self.now += _PER_POST_S
-        with _timed(took, "decode"):
+        with timed(took, "decode"):
             items = decode(Signal.TRACES, Encoding.PROTOBUF, body, BodyLimits()).items
-        with _timed(took, "convert"):
+        with timed(took, "convert"):
             converted = [self.converter.span(item) for item in items]
-        with _timed(took, "context"):
+        with timed(took, "context"):
             keyed, _ = self.ledger.join(converted, self.now)
-        with _timed(took, "spool: commit"):
+        with timed(took, "spool: commit"):
             stored = self.store.keep(keyed)
-        with _timed(took, "batching"):
+        with timed(took, "batching"):
             self.ledger.queue(keyed, stored, self.now)
             job = self.ledger.take(self.now)
         while job is not None:
             self._deliver(job, took)
-            with _timed(took, "batching"):
+            with timed(took, "batching"):
                 job = self.ledger.take(self.now)
 
     def _deliver(self, job: Any, took: Took) -> None:
         from otel_rum_exporter.assembly import assemble  # noqa: PLC0415 - see above
 
-        with _timed(took, "batching"):
+        with timed(took, "batching"):
             session = self.ledger.session_of(job)
             known = self.client.knows_session_metadata()
             assembled = assemble(job, session, self.config, session_metadata=known)
             delivery = self.ledger.keep(job, assembled, self.now)
-        with _timed(took, "spool: lease"):
+        with timed(took, "spool: lease"):
             self.store.lease(delivery)
-        with _timed(took, "request"):
+        with timed(took, "request"):
             verdict = self.client.attempt_or_be_left(delivery.part.batch, _given_up)
-        with _timed(took, "batching"):
+        with timed(took, "batching"):
             outcome = self.ledger.settle(delivery, verdict, self.now)
             ended = self.ledger.take_ended()
         if len(outcome.delivered) != len(job):
             raise RuntimeError(f"a batch was not delivered: {verdict}")
-        with _timed(took, "spool: forget"):
+        with timed(took, "spool: forget"):
             self.store.forget(ended.forgotten)
 
     def close(self) -> None:
@@ -173,32 +170,17 @@ def _aside(took: Took, spans: int) -> None:
 
     limits = BodyLimits()
     for _, body, _ in islice(posts("calls", "protobuf", is_gzip=True), spans // PER_POST):
-        with _timed(took, "gunzip"):
+        with timed(took, "gunzip"):
             inflating = Inflating(limits.decoded_bytes)
             inflating.feed(body)
             inflating.finish()
     for _, body, _ in islice(posts("calls", "json", is_gzip=False), spans // PER_POST):
-        with _timed(took, "decode of JSON"):
+        with timed(took, "decode of JSON"):
             decode(Signal.TRACES, Encoding.JSON, body, limits)
 
 
 def _given_up(verdict: Any) -> None:
     raise RuntimeError(f"a batch was not delivered: {verdict}")
-
-
-@contextmanager
-def _timed(took: Took, stage: str) -> Iterator[None]:
-    begun = time.thread_time()
-    yield
-    took[stage] += time.thread_time() - begun
-
-
-@contextmanager
-def _only_new_garbage() -> Iterator[None]:
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 MEASURES = {"stages": stages, "exporter": exporter}

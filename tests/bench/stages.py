@@ -106,16 +106,16 @@ class _Line:
 
     def take(self, spans: list[Any], took: Took) -> None:
         """Take spans in, and deliver them."""
-        with _timed(took, "conversion"):
+        with timed(took, "conversion"):
             converted = [self.converter.span(each) for each in spans]
-        with _timed(took, "session"):
+        with timed(took, "session"):
             keyed, _ = self.ledger.join(converted, self.now)
-        with _timed(took, "queue"):
+        with timed(took, "queue"):
             self.ledger.queue(keyed, [None] * len(keyed), self.now)
         self.now += _STEP_S
         while True:
             self.now += _OF_A_REQUEST_S
-            with _timed(took, "queue"):
+            with timed(took, "queue"):
                 job = self.ledger.take(self.now)
             if job is None:
                 return
@@ -125,15 +125,15 @@ class _Line:
         from otel_rum_exporter.assembly import assemble  # noqa: PLC0415 - see above
         from otel_rum_exporter.client.verdicts import Delivered  # noqa: PLC0415
 
-        with _timed(took, "batch"):
+        with timed(took, "batch"):
             session = self.ledger.session_of(job)
             assembled = assemble(job, session, self.config, session_metadata=True)
-        with _timed(took, "queue"):
+        with timed(took, "queue"):
             delivery = self.ledger.keep(job, assembled, self.now)
         request = self._request(delivery.part.batch, took)
-        with _timed(took, "HTTP"):
+        with timed(took, "HTTP"):
             answer = self.client.send(request)
-        with _timed(took, "queue"):
+        with timed(took, "queue"):
             outcome = self.ledger.settle(delivery, Delivered(), self.now)
         if answer.status_code != 200 or len(outcome.delivered) != len(job):
             raise RuntimeError(f"a batch was not delivered: {answer.status_code}")
@@ -144,11 +144,11 @@ class _Line:
         from otel_rum_exporter.client.put_request import put_request  # noqa: PLC0415
 
         alone: Took = defaultdict(float)
-        with _timed(alone, "body"):
+        with timed(alone, "body"):
             msgspec.json.encode(batch.request())
-        with _timed(alone, "plain"):
+        with timed(alone, "plain"):
             put_request(batch, self.client, "none")
-        with _timed(alone, "compressed"):
+        with timed(alone, "compressed"):
             request = put_request(batch, self.client, "gzip")
         took["body"] += alone["body"]
         took["signature"] += alone["plain"] - alone["body"]
@@ -161,7 +161,8 @@ def _unasked() -> Any:
 
 
 @contextmanager
-def _timed(took: Took, stage: str) -> Iterator[None]:
+def timed(took: Took, stage: str) -> Iterator[None]:
+    """Add this thread's CPU time to a stage's. Units: seconds."""
     begun = time.thread_time()
     yield
     took[stage] += time.thread_time() - begun
