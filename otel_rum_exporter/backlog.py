@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from otel_rum_exporter.batching import Stored
 from otel_rum_exporter.delivery import Delivery
-from otel_rum_exporter.ledger import Loaded
+from otel_rum_exporter.ledger import FromDisk, Loaded, Resumed
 from otel_rum_exporter.spool.owed import Owed
 from otel_rum_exporter.spool.queue import Lease, Row, Spool, SpoolError, SpoolFull
 from otel_rum_exporter.stored import keyed_of, resumed
@@ -50,7 +50,7 @@ class Backlog:
         """Begin with nothing.
 
         Args:
-            max_age_s: After which rows are not read any more, but removed.
+            max_age_s: After which events are not sent any more, but removed.
             owed: Removes them.
             failed: Told of errors.
             wall: Epoch seconds.
@@ -129,14 +129,14 @@ class Backlog:
         return [row for row in rows if row.id <= current.last]
 
     def _loaded(self, current: _Range, rows: Sequence[Row]) -> Loaded:
-        before_ms = int((self._wall() - self._max_age_s) * 1000)
-        old = [row.id for row in rows if row.admitted_ms < before_ms]
+        ages_s = {row.id: self._age_s(row.admitted_ms) for row in rows}
+        old = [row for row, age_s in ages_s.items() if age_s > self._max_age_s]
         events = [
-            (keyed, Stored(current.spool, row.id))
+            FromDisk(keyed, Stored(current.spool, row.id), ages_s[row.id])
             for row in rows
-            if row.admitted_ms >= before_ms and (keyed := keyed_of(row))
+            if ages_s[row.id] <= self._max_age_s and (keyed := keyed_of(row))
         ]
-        unknown = {row.id for row in rows} - set(old) - {stored.id for _, stored in events}
+        unknown = set(ages_s) - set(old) - {event.stored.id for event in events}
         if old or unknown:
             self._owed.add(current.spool, rows=[*old, *unknown])
             self._owed.settle()
@@ -156,15 +156,22 @@ class Backlog:
                 return current.counted or 0
         return 0
 
+    def _age_s(self, admitted_ms: int) -> float:
+        return max(0.0, self._wall() - admitted_ms / 1000)
+
     # batches
 
-    def resume(self) -> Delivery | None:
-        """Return a batch that a process which ended was sending; what is left of it, where some was delivered."""
+    def resume(self) -> Resumed | None:
+        """Return a batch that a process which ended was sending.
+
+        Where some of it was delivered or is too old, its events wait again, each by itself.
+        """
         while (left := self._next_lease()) is not None:
             spool, lease = left
-            delivery = resumed(spool, lease)
+            age_s = self._age_s(lease.admitted_ms)
+            delivery = resumed(spool, lease) if age_s <= self._max_age_s else None
             if delivery is not None:
-                return delivery
+                return Resumed(delivery, age_s)
             if not self._release(spool, lease.id):
                 with self._lock:
                     self._left.append(left)

@@ -30,6 +30,21 @@ _BACKLOG_SHARE = 0.5  # of the requests, while live events wait
 _IN_VAIN_S = 1.0  # after rows that nobody takes at present
 
 
+class FromDisk(NamedTuple):
+    """An event, where it stays until it is delivered, and for how many seconds it has waited."""
+
+    keyed: Keyed
+    stored: Stored
+    age_s: float
+
+
+class Resumed(NamedTuple):
+    """A batch that another process was sending, and for how many seconds its oldest event has waited."""
+
+    delivery: Delivery
+    age_s: float
+
+
 class Loaded(NamedTuple):
     """Events that come from disk into memory.
 
@@ -37,7 +52,7 @@ class Loaded(NamedTuple):
             had accepted them all; else they are accepted now.
     """
 
-    events: list[tuple[Keyed, Stored]]
+    events: list[FromDisk]
     expired: int
     lost: int
     is_own: bool
@@ -233,24 +248,25 @@ class Ledger:
         for reason, count in ((DropReason.EXPIRED, loaded.expired), (DropReason.DAMAGED, loaded.lost)):
             self._counters.events_dropped[reason] += count
             self._untold[reason] += count
-        for keyed, stored in loaded.events:
+        for keyed, stored, age_s in loaded.events:
             if not loaded.is_own:
                 self.sessions.recall(keyed, now)
             if self.is_full or keyed.key.monitor.id in parked:
                 left.append(stored)
             else:  # it has waited, and gathered, for long enough
                 taken.add(keyed.key)
-                displaced += self._queue([keyed], [stored], now - self.dispatch.batches.waits_s)
+                displaced += self._queue([keyed], [stored], now - max(age_s, self.dispatch.batches.waits_s))
         self._on_disk += len(left)
         self._is_load_in_vain = bool(left) and not taken
         turn_s = len(taken) / (_BACKLOG_SHARE * self.dispatch.pacer.rate)
         self._load_at = now + (_IN_VAIN_S if self._is_load_in_vain else turn_s)
         return left + displaced
 
-    def resume(self, delivery: Delivery, now: float) -> bool:
+    def resume(self, resumed: Resumed, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
+        delivery = resumed.delivery
         for queued in delivery.queued:
-            queued.admitted_at, queued.epoch = now, self._epoch
+            queued.admitted_at, queued.epoch = now - resumed.age_s, self._epoch
         if not self.dispatch.resume(delivery, now):
             return False
         number = len(delivery.queued)

@@ -20,7 +20,7 @@ from otel_rum_exporter.batching import Queued, Stored
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery, Rejection
 from otel_rum_exporter.encoding import encode
-from otel_rum_exporter.ledger import Loaded
+from otel_rum_exporter.ledger import Loaded, Resumed
 from otel_rum_exporter.session import Keyed
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.owed import Owed
@@ -147,8 +147,8 @@ class Store:
             self.secure()
         return self._backlog.load()
 
-    def resume(self) -> Delivery | None:
-        """Return a batch that a process which ended was sending; what is left of it, where some was delivered."""
+    def resume(self) -> Resumed | None:
+        """Return a batch that a process which ended was sending, if all of it is left, and none is too old."""
         return self._backlog.resume()
 
     def give_back(self, delivery: Delivery) -> None:

@@ -290,11 +290,11 @@ class Workers:
                 self._ledger.saved(left, stored)
 
     def _resume(self, store: Store) -> None:
-        while (delivery := store.resume()) is not None:
+        while (resumed := store.resume()) is not None:
             with self.changed:
-                is_taken = self._ledger.resume(delivery, self._clock())
+                is_taken = self._ledger.resume(resumed, self._clock())
             if not is_taken:
-                store.give_back(delivery)
+                store.give_back(resumed.delivery)
 
     def tell(self) -> None:
         """Log what was lost since, and remove from disk what ended."""

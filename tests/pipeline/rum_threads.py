@@ -1,6 +1,8 @@
 """The exporter's own threads."""
 
+import sys
 import threading
+import traceback
 
 OWN_THREAD = "RumExporter"
 
@@ -14,4 +16,9 @@ def join_own_threads():
     for name in (OWN_THREAD, "RumWatchdog"):
         for thread in own_threads(name):
             thread.join(20)
-        assert not own_threads(name)
+        assert not own_threads(name), "".join(map(_where, own_threads(name)))
+
+
+def _where(thread):
+    """Return what a thread is doing."""
+    return f"\n{thread}\n" + "".join(traceback.format_stack(sys._current_frames().get(thread.ident)))

@@ -6,12 +6,12 @@ from rum_items import key, keyed
 from rum_service import PROCESS
 
 from otel_rum_exporter import RumConfig
-from otel_rum_exporter.batching import Stored
+from otel_rum_exporter.batching import Queued, Stored
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
 from otel_rum_exporter.delivery import Delivery, Part
 from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.events import Batch
-from otel_rum_exporter.ledger import Ledger, Loaded
+from otel_rum_exporter.ledger import FromDisk, Ledger, Loaded, Resumed
 
 OTHER = "22222222-3333-4444-8555-666666666666"
 
@@ -20,15 +20,24 @@ def ledger_of(**options):
     return Ledger(RumConfig(domain="shop.example", session_start="off", **options), process_session=PROCESS)
 
 
-def from_disk(number, *, first=1, monitor=None):
+def from_disk(number, *, first=1, monitor=None, age_s=0.0):
     """Events of so many sessions, as they come from disk, of which another process had accepted them."""
     named = {} if monitor is None else {"monitor": monitor}
     return Loaded(
-        [(keyed(key(each, **named), f"{monitor} {each}"), Stored(None, each)) for each in range(first, first + number)],
+        [
+            FromDisk(keyed(key(each, **named), f"{monitor} {each}"), Stored(None, each), age_s)
+            for each in range(first, first + number)
+        ],
         expired=0,
         lost=0,
         is_own=False,
     )
+
+
+def batch_from_disk(number):
+    """A batch of one event that another process was sending."""
+    job = [Queued(key(number), keyed(key(number), f"{number}").draft, 0.0, 0, 0, stored=Stored(None, number))]
+    return Delivery(Part(batch_of(job), job))
 
 
 def send(ledger, now, verdict):
@@ -97,6 +106,21 @@ def test_what_a_parked_app_monitor_has_on_disk_keeps_no_others_there():
     statistics = ledger.statistics()
     assert (statistics.accepted, statistics.delivered, statistics.queued) == (56, 5, 51)
     assert statistics.is_balanced
+
+
+def test_what_comes_from_disk_is_as_old_as_before():
+    """Its age does not begin anew with each process that reads it, neither an event's nor a batch's."""
+    ledger = ledger_of(max_age=3_600_000)
+    ledger.load(from_disk(2, age_s=3590.0), 0.0)
+    send(ledger, 0.0, Delivered())
+    assert ledger.take(5.0) is not None
+    ledger = ledger_of(max_age=3_600_000)
+    ledger.load(from_disk(2, age_s=3590.0), 0.0)
+    assert ledger.resume(Resumed(batch_from_disk(3), 3590.0), 0.0)
+    assert ledger.take(11.0) is None
+    assert ledger.statistics().events_dropped == {DropReason.EXPIRED: 3}
+    assert len(ledger.take_ended().forgotten) == 3
+    assert ledger.statistics().is_balanced
 
 
 def test_what_ends_while_it_is_saved_leaves_the_disk():

@@ -21,7 +21,6 @@ from rum_service import event
 from rum_threads import join_own_threads
 
 from otel_rum_exporter import DropReason, RumConfig
-from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import Spool, SpoolError
 from otel_rum_exporter.store import Store
@@ -226,7 +225,7 @@ def test_rows_that_cannot_be_read_for_a_moment_wait(rum, spool_dir, monkeypatch)
     assert not store.has_backlog
     store._backlog._rests_until = 0.0
     loaded = [found for _ in range(3) if (found := store.load()) is not None]
-    assert [keyed.draft.id for found in loaded for keyed, _ in found.events] == ["a", "b"]
+    assert [keyed.draft.id for found in loaded for keyed, *_ in found.events] == ["a", "b"]
     assert sum(found.lost for found in loaded) == 0
     store.close()
 
@@ -401,32 +400,27 @@ def test_a_file_that_is_closed_is_not_taken_back(rum, spool_dir):
     assert on_disk(spool_dir) == (1, 0)
 
 
-@pytest.mark.usefixtures("_credentials")
-def test_too_old(rum, spool_dir):
-    """What waited on disk for longer than max_age is given up, and counted."""
-    config = RumConfig.load(
-        {
-            "app_monitor_id": MONITOR_ID,
-            "endpoint": rum.endpoint,
-            "region": "us-east-1",
-            "spool_dir": spool_dir,
-            "flush_interval": 60_000,
-            "session_start": "off",
-        },
-        {},
-    )
-    first = Pipeline(config)
-    first.export_spans(spans(10, session_id=session(1)))
+@pytest.mark.parametrize("is_flushed", [False, True], ids=["gathering", "in a batch"])
+def test_too_old(exporters, rum, spool_dir, is_flushed):
+    """What waited on disk for longer than max_age is given up, and counted, also where it was in a request before."""
+    rum.set_faults(status=404)
+    first = exporters(spool_dir=spool_dir)
+    first.spans.export(spans(10, session_id=session(1)))
+    if is_flushed:
+        assert first.spans.force_flush(LONG_MS)  # it is on disk
     first.shutdown(0)
+    join_own_threads()
+    rum.clear_faults()
     assert first.stats().queued == 10
-    second = Pipeline(config)
-    second._store._backlog._wall = lambda: 4e9
-    second.export_spans(spans(1, session_id=session(1)))
-    with second._changed:
-        assert second._changed.wait_for(lambda: second._ledger.statistics().events_dropped, 30)
+    second = exporters(spool_dir=spool_dir)
+    pipeline = second.spans.pipeline
+    pipeline._store._backlog._wall = lambda: 4e9
+    second.spans.export(spans(1, session_id=session(1)))
+    with pipeline._changed:
+        assert pipeline._changed.wait_for(lambda: pipeline._ledger.statistics().events_dropped, 30)
     assert second.stats().events_dropped == {DropReason.EXPIRED: 10}
-    assert second.stats().is_balanced
-    second.shutdown(20)
+    second.shutdown()
+    first.delivered_by_others = second.stats().delivered
 
 
 # what others do to the files
@@ -530,8 +524,9 @@ def test_what_no_disk_takes_at_the_end_is_counted(exporters, rum, spool_dir, cap
     assert on_disk(spool_dir) == (1, 0)
 
 
-def test_a_shutdown_without_any_time_saves_all(exporters, spool_dir):
+def test_a_shutdown_without_any_time_saves_all(exporters, rum, spool_dir):
     """What had no place on disk gets one, also when the deadline has passed."""
+    rum.set_faults(status=404)
     each = exporters(spool_dir=spool_dir)
     each.spans.export(spans(1, session_id=session(1)))
     holder = held(spool_dir)
