@@ -3,6 +3,7 @@
 import random
 import socket
 import threading
+import time
 
 import pytest
 from botocore.httpsession import URLLib3Session
@@ -121,6 +122,9 @@ def test_an_answer_that_comes_too_late(ready, rum, hanging):
     assert each.stats() == before
     assert (rum.stats()["requests"], rum.stats()["events_distinct"]) == (2, 3)
     workers = each.spans.pipeline._workers
+    deadline = time.monotonic() + LONG_S
+    while workers._busy and time.monotonic() < deadline:  # the flush was over before the thread that sent was back
+        time.sleep(0.01)
     assert (workers._threads, workers._busy) == (1, 0)
 
 
