@@ -105,7 +105,7 @@ class Receiver:
         caller = desk.gate.enter(head, client, origin)
         if desk.watch.is_draining:  # what is being read already is still taken
             raise Denied(503, "the gateway is about to stop", wait_s=1.0)
-        self._check_room()
+        self._check_room(client)
         body = await desk.bodies.read(receive, client)
         desk.counts.received_bytes += len(body)
         try:
@@ -114,19 +114,21 @@ class Receiver:
             desk.bodies.release(client, len(body))
         return self._taken(taken, caller, origin)
 
-    def _check_room(self) -> None:
+    def _check_room(self, client: str) -> None:
         desk = self._desk
         if shortage := desk.watch.shortage():
             raise overloaded("room", shortage, 4.0)
-        if not desk.held.has_room:
+        self._check_held(client)
+
+    def _check_held(self, client: str) -> None:
+        if not self._desk.held.has_room(client):
             raise overloaded("in_flight", "too many requests are in flight", 1.0)
 
     async def _take(self, body: bytes, caller: Caller) -> Taken:
         desk = self._desk
-        if not desk.held.has_room:  # others may have come in meanwhile
-            raise overloaded("in_flight", "too many requests are in flight", 1.0)
+        self._check_held(caller.client)  # others may have come in meanwhile
         monitors = desk.gate.policy.monitors
-        with desk.held.working():
+        with desk.held.working(caller.client):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(desk.executor, desk.intake.take, self._signal, body, caller, monitors)
 

@@ -98,7 +98,10 @@ class GatewayOptions:
     )
     max_connections: int = option(1000, whole(1, 1_000_000), "Open connections.", variable=False)
     max_in_flight: int = option(
-        64, whole(1, 100_000), "Bodies that are worked on, or wait for that, at a time.", variable=False
+        64,
+        whole(1, 100_000),
+        "Bodies that are worked on, or wait for that, at a time; one client gets half.",
+        variable=False,
     )
     max_in_flight_bytes: int = option(
         64 * MIB,

@@ -270,8 +270,9 @@ def test_a_client_that_goes_away_is_counted(gateway):
 
 @pytest.fixture
 def busy(gateways, rum):
-    """A gateway whose only thread is busy until the event is set, and which works on two requests at a time."""
-    gateway = gateways(rum, "[gateway]\nthreads = 1\nmax_in_flight = 2\n" + NO_RATES)
+    """A gateway whose only thread is busy until the event is set, and which works on two requests of a client at a time."""
+    tables = "[gateway]\nthreads = 1\nmax_in_flight = 3\ntrusted_proxies = '127.0.0.1'\n"
+    gateway = gateways(rum, tables + NO_RATES)
     is_over = threading.Event()
     gateway.server._executor.submit(is_over.wait, WAIT_S)
     yield gateway, is_over
@@ -284,22 +285,36 @@ def _in_flight(gateway, number):
 
 
 def test_slow_work_holds_up_no_answer_that_needs_none(busy):
-    """While requests wait for a thread, others are turned away at once; too many that wait are told to come back."""
+    """While requests wait for a thread, others are turned away at once; too many that wait are told to come back.
+
+    Those of one client are too many while there is room for another's.
+    """
     gateway, is_over = busy
     answers = []
-    waiting = [threading.Thread(target=lambda: answers.append(gateway.client().post(spans()))) for _ in range(2)]
-    for each in waiting:
-        each.start()
-    _in_flight(gateway, 2)
-    client = gateway.client()
+
+    def post(client):
+        waiting.append(threading.Thread(target=lambda: answers.append(client.post(spans()))))
+        waiting[-1].start()
+        _in_flight(gateway, len(waiting))
+
+    def check_refused(client):
+        refused = client.post(spans())
+        assert (refused.status, refused.status_message) == (503, "too many requests are in flight")
+        assert 1 <= int(refused.headers["retry-after"]) <= 5
+
+    waiting = []
+    post(gateway.client())
+    post(gateway.client())
+    client, other = gateway.client(), gateway.client(x_forwarded_for="192.0.2.1")
     assert client.get("/v1/traces").status == 405
-    refused = client.post(spans())
-    assert (refused.status, refused.status_message) == (503, "too many requests are in flight")
-    assert 1 <= int(refused.headers["retry-after"]) <= 5
+    check_refused(client)
+    post(other)
+    check_refused(gateway.client(x_forwarded_for="192.0.2.2"))
+    assert gateway.metric('rum_gateway_limited_total{limit="in_flight"}') == 2
     is_over.set()
     for each in waiting:
         each.join()
-    assert [answer.status for answer in answers] == [200, 200]
+    assert [answer.status for answer in answers] == [200, 200, 200]
 
 
 def test_a_sender_that_does_not_wait_for_its_answer(busy, rum):

@@ -82,6 +82,17 @@ def test_held_bytes_are_shared():
     assert held.size_bytes == 751
 
 
+def test_bodies_at_work_are_shared():
+    """Likewise those that are worked on: a client gets half of them."""
+    held = Held(4, 1000)
+    with held.working("a"), held.working("a"):
+        assert (held.has_room("a"), held.has_room("b")) == (False, True)
+        with held.working("b"), held.working("c"):
+            assert not held.has_room("d")
+        assert (held.has_room("a"), held.has_room("d")) == (False, True)
+    assert held.has_room("a")
+
+
 # over HTTP
 
 
