@@ -33,7 +33,7 @@ from otel_rum_exporter.callers import (
 )
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import privacy
-from otel_rum_exporter.convert.metadata import server_domain
+from otel_rum_exporter.convert.hosts import server_domain
 from otel_rum_exporter.convert.pages import server_page_id
 from otel_rum_exporter.convert.spans import ENTRY_KINDS
 from otel_rum_exporter.identity import NOBODY, PROCESS_SESSION
@@ -111,7 +111,7 @@ class RumSessionSpanProcessor(SpanProcessor):
             page_id, interaction = server_page_id(attributes, self._config), None
         else:
             page_id = privacy.page(page_id, self._config)
-        domain = server_domain(attributes)
+        domain = server_domain(attributes) or caller.domain
         return msgspec.structs.replace(caller, page_id=page_id, interaction=interaction, domain=domain)
 
 

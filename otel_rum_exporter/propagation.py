@@ -26,6 +26,7 @@ from opentelemetry.propagators.textmap import (
 from otel_rum_exporter import cookies
 from otel_rum_exporter.callers import CALLERS, SESSION_ID, USER_ID, CallerSession, Ignored, with_caller
 from otel_rum_exporter.config import ConfigError, RumConfig
+from otel_rum_exporter.convert.urls import bare_host
 from otel_rum_exporter.identity import NOBODY, session_uuid
 from otel_rum_exporter.stats import CauseLog
 
@@ -93,7 +94,7 @@ class RumSessionPropagator(TextMapPropagator):
         if session and not (caller and caller.session == session):
             caller = CallerSession(session=session)
         caller = caller or self._from_headers(read)
-        return msgspec.structs.replace(caller, user=user) if caller else None
+        return msgspec.structs.replace(caller, user=user, domain=_host(read)) if caller else None
 
     def _from_cookies(self, jar: list[tuple[str, str]]) -> CallerSession | None:
         for wanted in self._cookies:
@@ -141,6 +142,11 @@ def _reader(carrier: CarrierT, getter: Getter[CarrierT]) -> Read:
 
 def _texts(values: str | Iterable[str]) -> list[str]:
     return [value for value in ([values] if isinstance(values, str) else values) if isinstance(value, str)]
+
+
+def _host(read: Read) -> str | None:
+    """Return the host that a request is for: some instrumentations name the address that the server is bound to instead."""
+    return bare_host(next(iter(read("host")), None))
 
 
 def _jar(headers: list[str]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import hook, logs, metadata, mobile, navigation, pages, privacy, spans, usual_call
+from otel_rum_exporter.convert import hook, hosts, logs, metadata, mobile, navigation, pages, privacy, spans, usual_call
 from otel_rum_exporter.convert.attributes import Attributes, read, taken, text
 from otel_rum_exporter.convert.conversion import (
     NO_ORIGIN,
@@ -160,7 +160,7 @@ class Converter:
         """Return page and domain that a server was asked for."""
         page = pages.server_page_id(attributes, self._config)
         selected = self._custom_attributes.select(attributes, origin.attributes)
-        return _Place(_page(page), metadata.server_domain(attributes), selected)
+        return _Place(_page(page), hosts.server_domain(attributes), selected)
 
 
 class _Known(Struct, frozen=True, gc=False):

@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, field
 from opentelemetry.trace import SpanKind, StatusCode
 
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.convert import privacy, urls
+from otel_rum_exporter.convert import hosts, privacy, urls
 from otel_rum_exporter.convert.attributes import Attributes, Integer, Text, integer, read, text
 from otel_rum_exporter.convert.errors import js_error
 from otel_rum_exporter.drops import DropReason
@@ -139,22 +139,25 @@ def _url_of_parts(attributes: Attributes, kind: SpanKind) -> str | None:
     path = text(attributes, "url.path", "http.target") or ""
     query = (text(attributes, "url.query") or "").removeprefix("?")
     target = path + ("?" + query if query else "")
+    if path.startswith(("http://", "https://")):  # a request for a proxy names all of it
+        return target
     scheme = text(attributes, "url.scheme", "http.scheme") or "http"
-    # WSGI's server.address and http.host may hold the port already
-    authority = text(attributes, "http.host") if kind is SpanKind.SERVER else None
-    authority = authority or text(attributes, "server.address", "http.host", "net.peer.name", "http.server_name")
-    if authority is None or urls.is_unspecified(authority):
+    authority = hosts.asked(attributes) if kind is SpanKind.SERVER else hosts.called(attributes)
+    if authority is None or urls.is_unspecified(authority.host):
         return target or None
     slash = "/" if path and not path.startswith("/") else ""
-    return f"{scheme}://{_with_port(authority, scheme, attributes)}{slash}{target}"
+    return f"{scheme}://{_with_port(authority, scheme)}{slash}{target}"
 
 
-def _with_port(authority: str, scheme: str, attributes: Attributes) -> str:
-    parts = urls.authority_parts(authority)
+def _with_port(authority: hosts.Authority, scheme: str) -> str:
+    host, port = authority
+    if host.count(":") > 1 and "[" not in host:  # an IPv6 address without brackets, to which ASGI adds the port
+        host = host.removesuffix(f":{port}")
+    parts = urls.authority_parts(host)
     if parts is None:
-        return authority
-    port = parts.port or integer(attributes, "server.port", "net.peer.port", "net.host.port")
-    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or authority
+        return host
+    port = parts.port or port
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or host
     if port is None or not 0 < port <= _LAST_PORT or port == _DEFAULT_PORTS.get(scheme):
         return name
     return f"{name}:{port}"

@@ -159,16 +159,6 @@ def page_domain(*page_urls: str | None) -> str | None:
     return next(filter(None, map(urls.host, page_urls)), None)
 
 
-def server_domain(attributes: Attributes) -> str | None:
-    """Return the host that a server's caller asked for, never the address that the server is bound to."""
-    return (
-        urls.bare_host(text(attributes, "url.domain"))
-        or urls.host(text(attributes, "url.full", "http.url"))
-        or urls.bare_host(text(attributes, "http.host"))
-        or urls.bare_host(text(attributes, "server.address"))
-    )
-
-
 class CustomAttributeFilter:
     """The allow-list of attributes that are sent as custom metadata, with AWS's limits.
 

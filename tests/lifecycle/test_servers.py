@@ -112,15 +112,16 @@ def test_uwsgi(applications, conserved, socket_path, runs):
 
 def has_threads_anyway():
     """Whether uWSGI has threads without being asked: then `enable-threads` is a stub."""
+    if not UWSGI.exists():
+        return False
     options = subprocess.run([str(UWSGI), "--help"], capture_output=True, text=True, check=False).stdout
     return any("enable-threads" in line and "stub" in line for line in options.splitlines())
 
 
 @pytest.mark.skipif(not UWSGI.exists(), reason="uWSGI is not installed")
+@pytest.mark.skipif(has_threads_anyway(), reason="this uWSGI always has threads")
 def test_uwsgi_without_threads(applications, conserved, socket_path):
     """Where no thread would run, a request sends what is due by then, and the log says what to set."""
-    if has_threads_anyway():
-        pytest.skip("this uWSGI always has threads")
     options = ["--master", "--processes", str(WORKERS), "--no-orphans", "--need-app", "--disable-logging"]
     program = [str(UWSGI), *options, "--http-socket", str(socket_path), "--module", "lifecycle_web"]
     conserved.is_unreported = True
