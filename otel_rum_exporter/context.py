@@ -113,10 +113,15 @@ class Session(Struct, gc=False):
         return True
 
     def is_earlier(self, draft: Draft) -> bool:
-        """Tell whether this was reported before, with a later time: then it is the first, if that was not sent yet."""
+        """Tell whether this counts instead of what was reported before, if that was not sent yet: as it has a later time.
+
+        Of a metric each report counts instead of the one before.
+        """
         once = draft.once
         if once is None or once.latest:
             return False
+        if once.last_waiting:
+            return True
         before = self.notes.seen_ns(once.key)
         if before is None or draft.time_ns >= before:
             return False

@@ -51,7 +51,7 @@ class Keyed(Struct, frozen=True, gc=False):
     """An event with whose it is.
 
     `user_id` is None where the item names no user: then it is the one that the session has at the event's time.
-    `is_earlier` says that the same was reported already, with a later time; it counts if that was not sent yet.
+    `is_earlier` says that the same was reported already, and that this counts instead if that was not sent yet.
     """
 
     key: BatchKey

@@ -56,22 +56,27 @@ class Access:
 
     def short_client(self, timeout_s: float) -> LeanClient:
         """Return a client of its own for an attempt that has less time."""
-        return self._made(timeout_s)
+        return self._made(timeout_s, is_shared=False)
 
     def look_again(self, client: LeanClient, *, is_refused: bool) -> bool:
         """Tell whether there is another client than one whose credentials failed; makes it, if that is due.
+
+        For a client of its own that is another one of its own, which whoever sends again makes.
 
         Args:
             client: The client that failed.
             is_refused: Whether the service refused its credentials; otherwise it has none.
         """
         with self._lock:
-            if self._client is not client:
+            if client.is_shared and self._client is not client:
                 return True
             is_first_refusal = is_refused and not self._is_doubted
             if not is_first_refusal and self._clock() - self._made_at < _LOOK_AGAIN_S:
                 return False
-            self._make_locked()
+            if client.is_shared:
+                self._make_locked()
+            else:
+                self._made_at = self._clock()
             self._is_doubted = True
             return True
 
@@ -99,18 +104,18 @@ class Access:
         return "SessionMetadata" in model.operation_model(OPERATION).input_shape.members
 
     def _make_locked(self) -> LeanClient:
-        self._client = client = self._made(self._config.timeout_s)
+        self._client = client = self._made(self._config.timeout_s, is_shared=True)
         self._made_at = self._clock()
         return client
 
-    def _made(self, timeout_s: float) -> LeanClient:
+    def _made(self, timeout_s: float, *, is_shared: bool) -> LeanClient:
         config = self._config
         session = self._session()
         settings = _settings(config, timeout_s)
         client = self._connect(session, settings, is_aws=config.endpoint is None)
         if config.endpoint is None and not (urlsplit(client.meta.endpoint_url).hostname or "").endswith(_AWS_DOMAINS):
             client = self._connect(session, settings, is_aws=False)  # the profile names an endpoint
-        return LeanClient(client)
+        return LeanClient(client, is_shared=is_shared)
 
     def _session(self) -> boto3.session.Session:
         """Return a session of our own: the application may have changed the default one."""

@@ -33,8 +33,9 @@ class LeanClient:
     Endpoint, host prefix, headers, credentials, TLS and proxies are boto3's, which has resolved them.
     """
 
-    def __init__(self, client: Any) -> None:
-        """Let boto3's client rehearse. Errors: what boto3 raises when it cannot build a request."""
+    def __init__(self, client: Any, *, is_shared: bool = True) -> None:
+        """Let boto3's client rehearse; `is_shared` says that all senders use it. Errors: boto3's of building a request."""
+        self.is_shared = is_shared
         seen = _rehearsed(client)
         request = seen["request_dict"]
         self.headers: dict[str, str] = {k: v for k, v in request["headers"].items() if k != _OF_THIS_INVOCATION}

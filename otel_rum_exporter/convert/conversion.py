@@ -32,6 +32,8 @@ to a disk.
 class Once(Struct, frozen=True, gc=False):
     """Events with the same key are one event: the first, or with `latest` the last before it is sent.
 
+    With `latest` what comes after that is one more event; with `last_waiting` the last before it is sent is all.
+
     Units:  within_ns is how far apart two of them may be; None is any distance. reported_ns says which is the last, in
             epoch nanoseconds.
     """
@@ -40,6 +42,7 @@ class Once(Struct, frozen=True, gc=False):
     within_ns: int | None = None
     latest: bool = False
     reported_ns: int = 0
+    last_waiting: bool = False
 
 
 @prepared

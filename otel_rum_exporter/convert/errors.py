@@ -102,7 +102,7 @@ def js_error(
     stack = stack if isinstance(stack, str) else ""
     kind = text(attributes, "exception.type")
     kind = privacy.text(kind, config) if kind else None
-    message = text(attributes, "exception.message") or _without_prefix(description, kind)
+    message = _of_traceback(stack, kind) or text(attributes, "exception.message") or _without_prefix(description, kind)
     message = privacy.head(message, _MAX_MESSAGE, config) if message else None
     frame = innermost_frame(stack) or _code_frame(attributes)
     length = config.stack_trace_length if stack_length is None else stack_length
@@ -148,6 +148,16 @@ def once(error: JsErrorEvent, trace: int, time_ns: int, *, is_client: bool) -> O
     scope = f"trace {trace}" if trace else f"time {time_ns}" if is_client else ""
     key = ("exception", digest("\n".join(map(str, (scope, kind, error.filename, error.lineno, error.message)))))
     return Once(key, within_ns=None if scope else _SAME_S)
+
+
+def _of_traceback(stack: str, kind: str | None) -> str | None:
+    """Return what the last line of a Python traceback says of its exception, None where that is no line of its own.
+
+    OpenTelemetry's logging handler has the exception's first argument instead: of `OSError(2, "No such file")` the 2.
+    """
+    name, separator, message = stack.rstrip().rpartition("\n")[2].partition(": ")
+    is_of_kind = bool(separator and kind) and name.rpartition(".")[2] == (kind or "").rpartition(".")[2]
+    return message if is_of_kind and is_python(stack) else None
 
 
 def _code_frame(attributes: Attributes) -> Frame | None:

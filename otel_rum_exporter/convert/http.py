@@ -28,13 +28,16 @@ _MAX_ERROR = 1024
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LAST_PORT = 65_535
 _CLIENT_ERROR = 400
-_FIRST_STATUS, _LAST_STATUS = 100, 599
+_FIRST_STATUS, _LAST_STATUS = 100, 999  # some servers make their own up
 RESPONSES = {each.value: HttpResponse(status=each.value, statusText=each.phrase) for each in HTTPStatus}
 _XHR_ENDS = ("abort", "timeout", "error")  # span events of XMLHttpRequest, in aws-rum-web's words
 METHODS: dict[str | None, str] = {
     name: name for name in ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
 }
 """The methods that semantic conventions know."""
+
+RUM_SERVICES = ("RUM", "CloudWatch RUM")
+"""What instrumentations of AWS's SDKs call the service whose calls are our own."""
 
 
 def is_http(attributes: Attributes) -> bool:
@@ -77,7 +80,7 @@ def http_event(
     """
     call = read(attributes, _Call)
     url = call.url or call.old_url or _url_of_parts(attributes, span.kind)
-    if urls.is_self_traffic(url) or call.rpc_service in ("RUM", "CloudWatch RUM"):
+    if urls.is_self_traffic(url) or call.rpc_service in RUM_SERVICES:
         return DropReason.SELF_TRAFFIC
     status = call.status or (call.old_status or 0 if call.status is None else 0)
     has_status = _FIRST_STATUS <= status <= _LAST_STATUS  # 0 is none, too
@@ -176,7 +179,8 @@ def _error(  # noqa: PLR0913 - what a failure can be read from
     for event in span_events:
         if event.name == "exception":
             description = span.status.description
-            return js_error(event.attributes or {}, config, description=description, stack_length=_ERROR_STACK_LENGTH)
+            length = min(_ERROR_STACK_LENGTH, config.stack_trace_length)
+            return js_error(event.attributes or {}, config, description=description, stack_length=length)
     if has_status:
         return None
     description = span.status.description
@@ -193,7 +197,7 @@ def _failure(
     span: SpanItem, attributes: Attributes, ends: Collection[str], *, is_client: bool
 ) -> tuple[str | None, str | None]:
     """Return type and message of a failure without a status and an exception, or (None, None) if there was none."""
-    for end in _XHR_ENDS:
+    for end in _XHR_ENDS if is_client else ():
         if end in ends:
             # aws-rum-web gives "<status>" as the message of an error, which is 0
             return f"XMLHttpRequest {end}", "0" if end == "error" else f"XMLHttpRequest {end}"

@@ -35,9 +35,9 @@ def read(log: Log, config: RumConfig) -> Found | DropReason:
 
     Errors: UNMAPPED for plain records and for what RUM knows nothing like, FILTERED by the option `custom_events`.
     """
-    if log.name not in mobile.FAULTS and errors.is_exception(log.attributes):
-        return Found([_exception(log, log.attributes, config)])
     family = FAMILIES.get(log.name)
+    if family is not _fault and errors.is_exception(log.attributes):
+        return Found([_exception(log, log.attributes, config)])
     if family is not None:
         return family(log, config)
     if not log.name or log.name in UNMAPPED:

@@ -44,10 +44,13 @@ _CLIENT_SCOPE = re.compile(
     r"|io\.opentelemetry\.(?:android|crash|lifecycle|okhttp|anr|slowrendering|network|click|startup|session|activity)"
     r"|software\.amazon\.opentelemetry\."
 )
+_SHARED_SCOPE = re.compile(r"io\.opentelemetry\.(?:okhttp|network|session)")  # Java agents of servers have these, too
+_OF_SERVERS = ("host.", "process.")
 _CLIENT_EVENT = ("browser.", "app.", "device.")
 _GREASE = re.compile(r"[^a-z0-9]*not[^a-z0-9]", re.IGNORECASE)
 # navigator.platform, which instrumentations put where user agent client hints belong
 _LEGACY_PLATFORMS = (("Linux", "Linux"), ("Mac", "macOS"), ("Win", "Windows"), ("iPhone", "iOS"), ("iPad", "iOS"))
+_PHONE = re.compile(r"iPhone|iPod|Mobile")
 _TABLET = re.compile(r"iPad|Tablet|SM-[TX]\d")
 _MOBILE_SYSTEMS = ("android", "ios", "ipados")
 
@@ -85,7 +88,7 @@ def origin(resource: OfResource, scope: ScopeItem | None, *, is_client_event: bo
     attributes = resource.attributes
     is_client = (
         resource.is_client
-        or bool(scope and scope.name and _CLIENT_SCOPE.match(scope.name))
+        or bool(scope and scope.name and _is_client_scope(scope.name, attributes))
         # a server's events may be called app.something too
         or (is_client_event and _LANGUAGE not in attributes)
     )
@@ -98,6 +101,13 @@ def origin(resource: OfResource, scope: ScopeItem | None, *, is_client_event: bo
         attributes=attributes if is_client else resource.own,
         is_own=bool(scope and scope.name and scope.name.startswith(_SELF)),
     )
+
+
+def _is_client_scope(name: str, attributes: Attributes) -> bool:
+    """Tell whether only a browser or a mobile app has instrumentation of that name, by what its resource says else."""
+    if _SHARED_SCOPE.match(name) and any(each.startswith(_OF_SERVERS) for each in attributes):
+        return False
+    return _CLIENT_SCOPE.match(name) is not None
 
 
 def with_caller(origin: Origin, attributes: Attributes) -> Origin:
@@ -266,7 +276,7 @@ def _device_type(attributes: Attributes, system: str | None) -> str | None:
     mobile = flag(attributes, "browser.mobile")
     if not mobile and _TABLET.search(model):
         return "tablet"
-    if mobile or (system or "").lower() in _MOBILE_SYSTEMS:
+    if mobile or (system or "").lower() in _MOBILE_SYSTEMS or (mobile is None and _PHONE.search(model)):
         return "mobile"
     # a browser without any hint is a desktop's, as aws-rum-web has it
     is_browser = mobile is False or attributes.get(_LANGUAGE) == "webjs"

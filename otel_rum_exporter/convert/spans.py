@@ -94,7 +94,8 @@ def is_first_server(span: SpanItem) -> bool:
 def _unknown(span: Span, config: RumConfig) -> Found | DropReason:
     if span.item.name in UNMAPPED:
         return DropReason.UNMAPPED
-    if urls.is_self_traffic(text(span.attributes, "url.full", "http.url")):
+    is_of_rum = text(span.attributes, "rpc.service") in http.RUM_SERVICES  # with a status, but without a method
+    if is_of_rum or urls.is_self_traffic(text(span.attributes, "url.full", "http.url")):
         return DropReason.SELF_TRAFFIC
     return _other(span, config)
 

@@ -45,7 +45,7 @@ _VITALS: dict[str, tuple[type[Details], type[msgspec.Struct]]] = {
 _RENAMED = {"target": "element", "resourceLoadDuration": "resourceLoadTime"}
 # web-vitals gives whole performance entries under these names, RUM wants ids of its events
 _NOT_COPIED = frozenset({"navigationEntry", "lcpResourceEntry"})
-_GROWING = frozenset({"cls", "inp"})  # reported again as they grow; the last report counts
+_GROWING = frozenset({"cls", "inp"})  # reported again as they grow, also long after the first report was sent
 _MAX_BODY = 262_144  # characters; the body repeats performance entries
 _MAX_TEXT = 1024  # characters of a selector or URL
 
@@ -136,7 +136,9 @@ def once(attributes: Attributes, body: Any, reported_ns: int) -> Once | None:
     name, metric_id = text(fields, "name"), text(fields, "id")
     if not metric_id:
         return None
-    return Once(("vital", digest(f"{name} {metric_id}")), None, name in _GROWING, reported_ns)
+    is_growing = name in _GROWING
+    key = ("vital", digest(f"{name} {metric_id}"))
+    return Once(key, latest=is_growing, reported_ns=reported_ns, last_waiting=not is_growing)
 
 
 def _fields(attributes: Attributes, body: Any) -> Mapping[str, Any]:

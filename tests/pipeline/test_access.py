@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from rum_batches import ANY, PATH, batch, client, settled, urls_sent_to
 
+from otel_rum_exporter.client.left_behind import NoThreadError
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
 from otel_rum_exporter.testing import CREDENTIALS, LocalRum
 
@@ -85,6 +86,25 @@ def test_credentials_that_appear_later(rum, monkeypatch):
     assert isinstance(sender.attempt(ANY), Parked)
     clock.now += 5
     assert settled(sender) == Delivered()
+
+
+def test_an_attempt_where_no_thread_can_start(rum, monkeypatch):
+    """As at interpreter exit: refused or missing credentials are looked for once there, too, and not until the deadline."""
+    clock = Clock()
+    sender = client(rum.endpoint, clock=clock)
+    monkeypatch.setattr(sender._bounded, "call", no_thread)
+    with known(rum, OTHER):
+        assert isinstance(settled(sender), Parked)
+        clock.now += 1
+        assert isinstance(sender.attempt(ANY), Parked)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    clock.now += 5
+    assert isinstance(settled(sender), Parked)
+    assert isinstance(sender.attempt(ANY), Parked)
+
+
+def no_thread(*_):
+    raise NoThreadError
 
 
 def test_one_look_for_many_senders(rum):

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from opentelemetry import baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
@@ -36,9 +37,10 @@ def asgi(headers):
 
 @pytest.mark.parametrize("carrier_of", [wsgi, asgi], ids=["WSGI", "ASGI"])
 def test_carriers_of_web_frameworks(carrier_of):
-    """The session is found in the environ of WSGI and in the scope of ASGI."""
+    """The session is found in the environ of WSGI and in the scope of ASGI, with the host that the request is for."""
     carrier, getter = carrier_of([("Host", "shop.example"), ("Cookie", cookie())])
-    assert caller_of(RumSessionPropagator().extract(carrier, getter=getter)) == FROM_COOKIE
+    found = caller_of(RumSessionPropagator().extract(carrier, getter=getter))
+    assert found == replace(FROM_COOKIE, domain="shop.example")
 
 
 def test_several_cookie_headers():

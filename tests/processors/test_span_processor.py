@@ -156,6 +156,13 @@ def test_place(tracer, callers, attributes, page_id, domain):
     assert caller_of(callers, entry) == CallerSession(session=SESSION, page_id=page_id, domain=domain)
 
 
+def test_the_host_that_was_asked_for(tracer, callers):
+    """Python's instrumentation of ASGI names the address that the server is bound to, the request its host."""
+    attributes = {"http.request.method": "GET", "url.path": "/a", "server.address": "10.0.0.3:8000"}
+    headers = {"cookie": f"cwr_s={cwr_s()}", "host": "s.example:443"}
+    assert caller_of(callers, tracer.start_span("entry", request(headers), SERVER, attributes)).domain == "s.example"
+
+
 def _in_baggage():
     return baggage.set_baggage("session.id", SESSION, Context())
 
