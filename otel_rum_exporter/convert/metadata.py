@@ -15,8 +15,8 @@ from msgspec import UNSET, Struct
 
 from otel_rum_exporter.config import UUID_SHAPE, RumConfig
 from otel_rum_exporter.convert import privacy, urls
-from otel_rum_exporter.convert.attributes import MAX_INTEGER, MAX_TEXT, Attributes, flag, or_unset, text
-from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Origin
+from otel_rum_exporter.convert.attributes import MAX_INTEGER, MAX_TEXT, Attributes, flag, or_unset, read, text
+from otel_rum_exporter.convert.conversion import NOTHING, CustomAttributes, Origin, Said
 from otel_rum_exporter.encoding import clip, plain, well_formed
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, Client
 from otel_rum_exporter.items import ResourceItem, ScopeItem
@@ -73,13 +73,14 @@ def of_resource(config: RumConfig, resource: ResourceItem) -> OfResource:
     """Return what a resource says: a look at all of its attributes."""
     attributes = resource.attributes or {}
     is_client = _is_client_resource(attributes)
+    said = read(dict(attributes), Said)
     return OfResource(
         attributes=attributes,
         own=attributes if is_client else _without_machine(attributes),
         is_client=is_client,
         monitor=app_monitor(config, attributes),
-        session=text(attributes, "session.id"),
-        user=text(attributes, "user.id"),
+        session=said.session,
+        user=said.user,
     )
 
 

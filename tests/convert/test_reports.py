@@ -107,6 +107,14 @@ def test_faults_of_an_app_keep_their_exception(name):
     assert details(event)["message"] == "stood still"
 
 
+@pytest.mark.parametrize("name", ["user.id", "enduser.pseudo.id", "enduser.id", "app.installation.id"])
+def test_a_resource_may_name_the_user(name):
+    """By the same names as items, which is where OpenTelemetry has the installation of an app."""
+    resource = SimpleNamespace(attributes={"telemetry.sdk.language": "swift", name: "u-1", "session.id": SESSION})
+    converted = Converter(configured()).span(span({}, name="AppStart", resource=resource))
+    assert (converted.origin.user, converted.origin.session) == ("u-1", SESSION)
+
+
 def okhttp(attributes):
     scope = SimpleNamespace(name="io.opentelemetry.okhttp-3.0", version=None, attributes={})
     call = {"http.request.method": "GET", "url.full": "https://a.example/", "http.response.status_code": 500}
