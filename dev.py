@@ -130,8 +130,12 @@ def test(arguments: list[str]) -> int:
 
 
 def pytest(venv: Venv, *arguments: str) -> int:
-    """Run pytest, on all cores unless the arguments say otherwise, without the nightly tests unless they ask."""
-    spread = [] if any(each.startswith(("-n", "--numprocesses")) for each in arguments) else ["-n", "auto"]
+    """Run pytest, on all cores unless the arguments say otherwise, without the nightly tests unless they ask.
+
+    Many tests wait for a process or a timeout, so with two workers more than there are cores all of these have work.
+    """
+    is_told = any(each.startswith(("-n", "--numprocesses")) for each in arguments)
+    spread = [] if is_told else ["-n", str((os.cpu_count() or 1) + 2)]
     return call(venv.program("python"), "-m", "pytest", *spread, "-m", "not nightly", *arguments)
 
 
