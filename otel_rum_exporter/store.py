@@ -316,6 +316,8 @@ class Store:
 
     def _notice_foreign_rows(self, spool: Spool) -> None:
         with self._lock:
+            if self._ids.is_busy:  # what is being committed may be among the ids, and taken note of too late
+                return
             given = self._ids.begun
         last_id = spool.last_id()  # without the lock, for which exports wait
         with self._lock:

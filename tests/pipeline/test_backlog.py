@@ -1,0 +1,94 @@
+"""Each event on disk is with one process once, whatever else goes on: beside exports, damage, other processes, long outages."""
+
+import threading
+
+import pytest
+from rum_items import MONITOR_ID
+from rum_service import PROCESS, event
+
+from otel_rum_exporter import RumConfig
+from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.store import Store
+
+
+class Disk:
+    """A store and a ledger, as the pipeline joins them, but for the threads; both clocks are `now`."""
+
+    def __init__(self, spool_dir, **options):
+        self.now = 0.0
+        defaults = {"app_monitor_id": MONITOR_ID, "region": "us-east-1", "domain": "shop.example"}
+        self.config = RumConfig(**{**defaults, "session_start": "off", "spool_dir": spool_dir, **options})
+        self.ledger = Ledger(self.config, process_session=PROCESS)
+        self.store = Store(self.config, wall=lambda: 1.7e9 + self.now, clock=lambda: self.now)
+
+    @property
+    def stats(self):
+        return self.ledger.statistics()
+
+    @property
+    def own(self):
+        return self.store._own
+
+    def put(self, *names):
+        """Export events."""
+        events = [event(name) for name in names]
+        self.store.leave(self.ledger.queue(events, self.store.keep(events), self.now))
+
+    def load(self):
+        """Read all that can be. Returns how many events come into memory."""
+        number = 0
+        while (loaded := self.store.load()) is not None:
+            number += len(loaded.events)
+            self.store.leave(self.ledger.load(loaded, self.now))
+        return number
+
+
+@pytest.fixture
+def disks(tmp_path):
+    """Makes processes that share a directory."""
+    made = []
+
+    def make(**options):
+        made.append(Disk(tmp_path / "spool", **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.store.close()
+        assert each.stats.is_balanced
+
+
+@pytest.fixture
+def disk(disks):
+    return disks()
+
+
+def test_rows_of_an_export_that_is_under_way_are_its_own(disk, monkeypatch):
+    """One that began before the look for others' rows, and is over before it ends: its events are there once."""
+    disk.put("a")
+    disk.load()
+    has_begun, is_looked = threading.Event(), threading.Event()
+    append, last_id = disk.own.append, disk.own.last_id
+
+    def slow_append(rows):
+        has_begun.set()
+        assert is_looked.wait(60)
+        return append(rows)
+
+    def slow_last_id():
+        last = last_id()
+        is_looked.set()
+        exporting.join(60)
+        return last
+
+    with monkeypatch.context() as slow:
+        slow.setattr(disk.own, "append", slow_append)
+        slow.setattr(disk.own, "last_id", slow_last_id)
+        exporting = threading.Thread(target=disk.put, args=("b", "c"))
+        exporting.start()
+        assert has_begun.wait(60)
+        disk.store.tend()
+        is_looked.set()
+        exporting.join(60)
+    disk.store.tend()
+    assert (disk.load(), disk.stats.accepted, disk.stats.queued) == (0, 3, 3)
