@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -93,23 +94,25 @@ class Store:
 
         Where others hold the file it is tried for some 0.1 s, since an application waits for it; for longer with `wait_s`.
         """
-        stored = self._kept(keyed, self._clock() + wait_s)
+        stored = self._kept(self._rows(keyed, repeat(0.0)), self._clock() + wait_s)
         if None in stored:
             with self._lock:
                 self._unspooled += len(stored)
         return stored
 
-    def save(self, keyed: Sequence[Keyed], wait_s: float) -> list[Stored | None]:
-        """Commit what is in memory only, as `keep` does, and try for longer."""
+    def save(self, keyed: Sequence[Keyed], ages_s: Sequence[float], wait_s: float) -> list[Stored | None]:
+        """Commit what is in memory only, as `keep` does, and try for longer. Each has waited for so long already."""
         self.secure()
-        return self._kept(keyed, self._clock() + wait_s)
+        return self._kept(self._rows(keyed, ages_s), self._clock() + wait_s)
 
-    def _kept(self, keyed: Sequence[Keyed], until: float) -> list[Stored | None]:
-        spool = self._opened() if keyed else None
+    def _rows(self, keyed: Sequence[Keyed], ages_s: Iterable[float]) -> list[NewRow]:
+        now_s = self._wall()
+        return [row_of(each, int((now_s - age_s) * 1000)) for each, age_s in zip(keyed, ages_s, strict=False)]
+
+    def _kept(self, rows: Sequence[NewRow], until: float) -> list[Stored | None]:
+        spool = self._opened() if rows else None
         if spool is None:
-            return [None] * len(keyed)
-        now_ms = int(self._wall() * 1000)
-        rows = [row_of(each, now_ms) for each in keyed]
+            return [None] * len(rows)
         with self._lock:
             given = self._ids
             given.begin()
@@ -121,7 +124,7 @@ class Store:
         finally:
             with self._lock:
                 given.end(ids)
-        return [Stored(spool, each) for each in ids] or [None] * len(keyed)
+        return [Stored(spool, each) for each in ids] or [None] * len(rows)
 
     def _append(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[int]:
         """Commit rows; where others hold the file, try again until some moment."""

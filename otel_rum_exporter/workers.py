@@ -281,10 +281,11 @@ class Workers:
             wait_s: For how long others may hold the file.
         """
         with self.changed:
-            left = self._ledger.begin_saving(limit)
+            left, now = self._ledger.begin_saving(limit), self._clock()
+        keyed = [Keyed(each.key, each.draft, each.user_id) for each in left]
         stored: list[Stored | None] = [None] * len(left)
         try:
-            stored = store.save([Keyed(each.key, each.draft, each.user_id) for each in left], wait_s)
+            stored = store.save(keyed, [now - each.admitted_at for each in left], wait_s)
         finally:
             with self.changed:
                 self._ledger.saved(left, stored)

@@ -1,5 +1,6 @@
 """Each event on disk is with one process once, whatever else goes on: beside exports, damage, other processes, long outages."""
 
+import logging
 import threading
 
 import pytest
@@ -7,8 +8,11 @@ from rum_items import MONITOR_ID
 from rum_service import PROCESS, event
 
 from otel_rum_exporter import RumConfig
+from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.store import Store
+from otel_rum_exporter.workers import Workers
 
 
 class Disk:
@@ -20,6 +24,8 @@ class Disk:
         self.config = RumConfig(**{**defaults, "session_start": "off", "spool_dir": spool_dir, **options})
         self.ledger = Ledger(self.config, process_session=PROCESS)
         self.store = Store(self.config, wall=lambda: 1.7e9 + self.now, clock=lambda: self.now)
+        log, client = Notices(logging.getLogger("otel_rum_exporter"), lambda: self.now), RumClient(self.config)
+        self.workers = Workers(self.config, self.ledger, client, self.store, log=log, clock=lambda: self.now)
 
     @property
     def stats(self):
@@ -92,3 +98,15 @@ def test_rows_of_an_export_that_is_under_way_are_its_own(disk, monkeypatch):
         exporting.join(60)
     disk.store.tend()
     assert (disk.load(), disk.stats.accepted, disk.stats.queued) == (0, 3, 3)
+
+
+def test_what_is_saved_later_is_as_old_as_it_is(disk, tmp_path):
+    """Ages do not begin anew when what waited in memory gets its place on disk: after a restart it would be sent too late."""
+    in_the_way = tmp_path / "spool"
+    in_the_way.write_text("")
+    disk.put("a")
+    disk.now = 3000.0
+    in_the_way.unlink()
+    disk.store.tend()
+    disk.workers.save(disk.store)
+    assert (disk.own.events, disk.store.numbers().spool_age_s) == (1, 3000.0)
