@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
+from bisect import bisect_left
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
@@ -24,7 +25,7 @@ _AT_ONCE = 500  # rows that are read into memory together
 _REST_S = 5.0  # after something could not be read
 
 
-class _Range(Struct):
+class _Range(Struct, eq=False):
     """Rows of a file that are not in memory: `counted` of them were accepted by this process, None for what it found."""
 
     spool: Spool
@@ -60,6 +61,8 @@ class Backlog:
         self._failed = failed
         self._wall = wall
         self._lock = threading.Lock()
+        self._reading = threading.Lock()  # who holds it may go on behind rows, or take them out of the ranges
+        self._files: set[Spool] = set()
         self._ranges: deque[_Range] = deque()
         self._left: deque[tuple[Spool, Lease]] = deque()
         self._lost = 0
@@ -75,6 +78,7 @@ class Backlog:
     def add_file(self, spool: Spool, leases: Iterable[Lease], last: int) -> None:
         """Take note of all that is in a file that others left: the batches that they were sending, and rows up to an id."""
         with self._lock:
+            self._files.add(spool)
             self._left.extend((spool, lease) for lease in leases)
             self._ranges.append(_Range(spool, 0, last))
 
@@ -96,6 +100,7 @@ class Backlog:
     def drop(self, spool: Spool) -> None:
         """Count what there was in a damaged file as lost: opening it again finds what can be read."""
         with self._lock:
+            self._files.discard(spool)
             self._lost += sum(each.counted or 0 for each in self._ranges if each.spool is spool)
             self._ranges = deque(each for each in self._ranges if each.spool is not spool)
             self._left = deque(each for each in self._left if each[0] is not spool)
@@ -110,6 +115,10 @@ class Backlog:
 
     def load(self) -> Loaded | None:
         """Read the next rows, the oldest first; None if there are none. One thread at a time may."""
+        with self._reading:
+            return self._load()
+
+    def _load(self) -> Loaded | None:
         with self._lock:
             lost, self._lost = self._lost, 0
             # batches first: what cannot be resumed of them is among the rows
@@ -159,6 +168,61 @@ class Backlog:
     def _age_s(self, admitted_ms: int) -> float:
         return max(0.0, self._wall() - admitted_ms / 1000)
 
+    # what is too old
+
+    def expire(self) -> list[Loaded]:
+        """Give up what is too old, though there may be no room in memory to read it. Returns how much that was."""
+        before_ms = int((self._wall() - self._max_age_s) * 1000)
+        numbers: Counter[bool] = Counter()
+        with self._reading:
+            self._release_older(before_ms)
+            with self._lock:
+                files = [each for each in self._files if each.oldest_ms is not None and each.oldest_ms < before_ms]
+            for spool in files:
+                numbers += self._expire(spool, before_ms)
+        return [Loaded([], number, 0, is_own=is_own) for is_own, number in numbers.items()]
+
+    def _expire(self, spool: Spool, before_ms: int) -> Counter[bool]:
+        numbers: Counter[bool] = Counter()
+        try:
+            for rows in spool.older(before_ms):
+                numbers += self._give_up(spool, rows)
+        except (SpoolError, SpoolFull) as error:
+            self._failed(spool, error, "Events that are too old could not be taken out of the spool yet")
+        return numbers
+
+    def _give_up(self, spool: Spool, rows: Sequence[int]) -> Counter[bool]:
+        """Take rows out that are in no memory. Returns how many, by whether this process had accepted them."""
+        with self._lock:
+            ranges = sorted((each for each in self._ranges if each.spool is spool), key=lambda each: each.after)
+        starts = [each.after for each in ranges]
+        found: dict[int, _Range] = {}
+        for row in rows:
+            index = bisect_left(starts, row) - 1
+            if index >= 0 and row <= ranges[index].last:
+                found[row] = ranges[index]
+        if found:
+            spool.forget(list(found))
+        return self._passed_over(Counter(found.values()))
+
+    def _passed_over(self, numbers: Counter[_Range]) -> Counter[bool]:
+        passed: Counter[bool] = Counter()
+        with self._lock:
+            for each in numbers.keys() & set(self._ranges):  # a damaged file's are gone, and counted as lost
+                passed[each.counted is not None] += numbers[each]
+                if each.counted is not None:
+                    each.counted -= numbers[each]
+            self._ranges = deque(each for each in self._ranges if each.counted != 0)
+        return passed
+
+    def _release_older(self, before_ms: int) -> None:
+        """Let the events of batches that are too old wait again: those that are old themselves end with the others."""
+        with self._lock:
+            old = [each for each in self._left if each[1].admitted_ms < before_ms]
+            self._left = deque(each for each in self._left if each[1].admitted_ms >= before_ms)
+        for spool, lease in old:
+            self._end_lease(spool, lease)
+
     # batches
 
     def resume(self) -> Resumed | None:
@@ -172,10 +236,7 @@ class Backlog:
             delivery = resumed(spool, lease) if age_s <= self._max_age_s else None
             if delivery is not None:
                 return Resumed(delivery, age_s)
-            if not self._release(spool, lease.id):
-                with self._lock:
-                    self._left.append(left)
-                self._rests_until = time.monotonic() + _REST_S
+            if not self._end_lease(spool, lease):
                 return None
         return None
 
@@ -188,6 +249,15 @@ class Backlog:
         stored = [each.stored for each in delivery.queued if each.stored is not None]
         if delivery.lease is not None and stored:
             self._release(stored[0].spool, delivery.lease)
+
+    def _end_lease(self, spool: Spool, lease: Lease) -> bool:
+        """Let the events of a batch wait again. Where that fails, it stands there once more, to be tried later."""
+        if self._release(spool, lease.id):
+            return True
+        with self._lock:
+            self._left.append((spool, lease))
+        self._rests_until = time.monotonic() + _REST_S
+        return False
 
     def _release(self, spool: Spool, lease: int) -> bool:
         try:

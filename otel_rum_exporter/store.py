@@ -150,6 +150,10 @@ class Store:
             self.secure()
         return self._backlog.load()
 
+    def expire(self) -> list[Loaded]:
+        """Give up what is too old on disk, so that there is room for what comes. Returns how much that was."""
+        return self._backlog.expire()
+
     def resume(self) -> Resumed | None:
         """Return a batch that a process which ended was sending, if all of it is left, and none is too old."""
         return self._backlog.resume()

@@ -257,9 +257,7 @@ class Workers:
         if self._store is None:
             return
         if chore is Chore.TEND:
-            self._store.tend()
-            self.save(self._store, limit=_SAVED_AT_ONCE)
-            self.tell()
+            self._tend(self._store)
             return
         try:
             self._resume(self._store)
@@ -270,6 +268,14 @@ class Workers:
             left = [] if loaded is None else self._ledger.load(loaded, self._clock())
             self.changed.notify_all()
         self._store.leave(left)
+        self.tell()
+
+    def _tend(self, store: Store) -> None:
+        store.tend()
+        for expired in store.expire():
+            with self.changed:
+                self._ledger.load(expired, self._clock())
+        self.save(store, limit=_SAVED_AT_ONCE)
         self.tell()
 
     def save(self, store: Store, *, limit: int | None = None, wait_s: float = 0.0) -> None:

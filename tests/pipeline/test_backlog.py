@@ -9,10 +9,12 @@ from rum_service import PROCESS, event
 
 from otel_rum_exporter import RumConfig
 from otel_rum_exporter.client.rum_client import RumClient
+from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.notices import Notices
+from otel_rum_exporter.spool.queue import Spool, SpoolError
 from otel_rum_exporter.store import Store
-from otel_rum_exporter.workers import Workers
+from otel_rum_exporter.workers import Chore, Workers
 
 
 class Disk:
@@ -20,6 +22,7 @@ class Disk:
 
     def __init__(self, spool_dir, **options):
         self.now = 0.0
+        self.is_dead = False
         defaults = {"app_monitor_id": MONITOR_ID, "region": "us-east-1", "domain": "shop.example"}
         self.config = RumConfig(**{**defaults, "session_start": "off", "spool_dir": spool_dir, **options})
         self.ledger = Ledger(self.config, process_session=PROCESS)
@@ -40,12 +43,22 @@ class Disk:
         events = [event(name) for name in names]
         self.store.leave(self.ledger.queue(events, self.store.keep(events), self.now))
 
+    def tend(self):
+        self.workers._do(Chore.TEND)
+
+    def crash(self):
+        """End without a word to anybody."""
+        self.is_dead = True
+        self.own._database.close()
+        self.own._lock.release()
+
     def load(self):
-        """Read all that can be. Returns how many events come into memory."""
-        number = 0
-        while (loaded := self.store.load()) is not None:
-            number += len(loaded.events)
-            self.store.leave(self.ledger.load(loaded, self.now))
+        """Read all for which there is room in memory. Returns how many events that is."""
+        number, left = 0, []
+        while not left and (loaded := self.store.load()) is not None:
+            left = self.ledger.load(loaded, self.now)
+            number += len(loaded.events) - len(left)
+            self.store.leave(left)
         return number
 
 
@@ -60,7 +73,8 @@ def disks(tmp_path):
 
     yield make
     for each in made:
-        each.store.close()
+        if not each.is_dead:
+            each.store.close()
         assert each.stats.is_balanced
 
 
@@ -110,3 +124,50 @@ def test_what_is_saved_later_is_as_old_as_it_is(disk, tmp_path):
     disk.store.tend()
     disk.workers.save(disk.store)
     assert (disk.own.events, disk.store.numbers().spool_age_s) == (1, 3000.0)
+
+
+def test_what_becomes_too_old_on_disk_makes_room(disks):
+    """Though nothing can be read while the endpoint is down; what is young, or in memory, stays."""
+    disk = disks(queue_events=2, max_age=3_600_000)
+    disk.put(*"abcde")
+    disk.now = 3000.0
+    disk.put(*"fg")
+    disk.load()
+    disk.now = 4000.0
+    disk.tend()
+    assert disk.stats.events_dropped == {DropReason.EXPIRED: 3}
+    assert (disk.stats.queued, disk.own.events, disk.stats.is_balanced) == (4, 4, True)
+    assert disk.ledger.take(disk.now) is None  # what was in memory is too old, too
+    assert disk.load() == 2
+    assert disk.stats.events_dropped == {DropReason.EXPIRED: 5}
+
+
+def test_what_others_left_becomes_too_old(disks, monkeypatch):
+    """Events and batches alike: they are accepted and given up."""
+    monkeypatch.setattr("otel_rum_exporter.spool.queue._AT_ONCE", 2)
+    former, disk = disks(), disks(max_age=3_600_000)
+    former.put(*"abcdef")
+    former.own.lease("batch", b"", [1, 3])
+    former.crash()
+    disk.now = 4000.0
+    disk.put("g")
+    disk.tend()
+    assert (disk.stats.accepted, disk.stats.queued, disk.stats.events_dropped) == (7, 1, {DropReason.EXPIRED: 6})
+    assert (disk.own.events, disk.load(), disk.store.has_backlog) == (1, 0, False)
+
+
+def test_what_is_too_old_is_counted_when_it_is_gone(disks, monkeypatch):
+    """Where the disk does not let it go, it is given up later, and counted once."""
+    disk = disks(queue_events=1, max_age=3_600_000)
+    disk.put(*"abc")
+    disk.now = 4000.0
+    with monkeypatch.context() as failing:
+        failing.setattr(Spool, "forget", fail)
+        disk.tend()
+    assert (disk.stats.events_dropped, disk.stats.queued) == ({}, 3)
+    disk.tend()
+    assert (disk.stats.events_dropped, disk.stats.queued) == ({DropReason.EXPIRED: 2}, 1)
+
+
+def fail(*_arguments):
+    raise SpoolError("the disk does not answer")
