@@ -40,6 +40,7 @@ from otel_rum_exporter.spool.queue import (
 from otel_rum_exporter.stats import CauseLog, printable
 from otel_rum_exporter.stored import body_of, row_of
 
+_SAVED_TOGETHER = 500  # events in a transaction, which others may wait for
 _REST_S = 5.0  # after a file could not be put back
 _CLOSING = "A spool file could not be closed"
 _IN_MEMORY = "Events are kept in memory only"
@@ -94,37 +95,57 @@ class Store:
 
         Where others hold the file it is tried for some 0.1 s, since an application waits for it; for longer with `wait_s`.
         """
-        stored = self._kept(self._rows(keyed, repeat(0.0)), self._clock() + wait_s)
-        if None in stored:
-            with self._lock:
-                self._unspooled += len(stored)
-        return stored
+        spool = self._opened() if keyed else None
+        if spool is not None:
+            try:
+                return [*self._committed(spool, _rows_of(keyed, repeat(0.0), self._wall()), self._clock() + wait_s)]
+            except (SpoolError, SpoolFull) as error:
+                self._failed(spool, error, _IN_MEMORY)
+        with self._lock:
+            self._unspooled += len(keyed)
+        return [None] * len(keyed)
 
     def save(self, keyed: Sequence[Keyed], ages_s: Sequence[float], wait_s: float) -> list[Stored | None]:
-        """Commit what is in memory only, as `keep` does, and try for longer. Each has waited for so long already."""
+        """Commit what is in memory only, and try for longer. Each has waited for so long already.
+
+        Where there is no room for all of it, as many as there is room for are kept, from the first on.
+        """
         self.secure()
-        return self._kept(self._rows(keyed, ages_s), self._clock() + wait_s)
+        stored: list[Stored | None] = []
+        spool = self._opened() if keyed else None
+        if spool is not None:
+            rows, until = _rows_of(keyed, ages_s, self._wall()), self._clock() + wait_s
+            while some := rows[len(stored) : len(stored) + _SAVED_TOGETHER]:
+                kept = self._saved(spool, some, until)
+                stored += kept
+                if len(kept) < len(some):
+                    break
+        return stored + [None] * (len(keyed) - len(stored))
 
-    def _rows(self, keyed: Sequence[Keyed], ages_s: Iterable[float]) -> list[NewRow]:
-        now_s = self._wall()
-        return [row_of(each, int((now_s - age_s) * 1000)) for each, age_s in zip(keyed, ages_s, strict=False)]
+    def _saved(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[Stored]:
+        """Commit rows; where there is no room for all, half of them, and then as many as possible of the others."""
+        try:
+            return self._committed(spool, rows, until)
+        except (SpoolError, SpoolFull) as error:
+            if len(rows) == 1 or not isinstance(error, SpoolFull):
+                self._failed(spool, error, _IN_MEMORY)
+                return []
+        middle = len(rows) // 2
+        kept = self._saved(spool, rows[:middle], until)
+        return kept if len(kept) < middle else kept + self._saved(spool, rows[middle:], until)
 
-    def _kept(self, rows: Sequence[NewRow], until: float) -> list[Stored | None]:
-        spool = self._opened() if rows else None
-        if spool is None:
-            return [None] * len(rows)
+    def _committed(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[Stored]:
+        """Commit rows, all or none of them."""
         with self._lock:
             given = self._ids
             given.begin()
         ids: list[int] = []
         try:
             ids = self._append(spool, rows, until)
-        except (SpoolError, SpoolFull) as error:
-            self._failed(spool, error, _IN_MEMORY)
         finally:
             with self._lock:
                 given.end(ids)
-        return [Stored(spool, each) for each in ids] or [None] * len(rows)
+        return [Stored(spool, each) for each in ids]
 
     def _append(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[int]:
         """Commit rows; where others hold the file, try again until some moment."""
@@ -371,6 +392,10 @@ class StoreNumbers(NamedTuple):
     spool_dead_letters_evicted: int
     spool_files_damaged: int
     unspooled: int
+
+
+def _rows_of(keyed: Iterable[Keyed], ages_s: Iterable[float], now_s: float) -> list[NewRow]:
+    return [row_of(each, int((now_s - age_s) * 1000)) for each, age_s in zip(keyed, ages_s, strict=False)]
 
 
 def _by_spool(kept: Iterable[tuple[Stored, T]]) -> Iterator[tuple[Spool, list[T]]]:

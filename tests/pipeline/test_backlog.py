@@ -4,7 +4,7 @@ import logging
 import threading
 
 import pytest
-from rum_items import MONITOR_ID
+from rum_items import MONITOR_ID, key, keyed
 from rum_service import PROCESS, event
 
 from otel_rum_exporter import RumConfig
@@ -39,8 +39,10 @@ class Disk:
         return self.store._own
 
     def put(self, *names):
-        """Export events."""
-        events = [event(name) for name in names]
+        self.put_events([event(name) for name in names])
+
+    def put_events(self, events):
+        """Export them."""
         self.store.leave(self.ledger.queue(events, self.store.keep(events), self.now))
 
     def tend(self):
@@ -124,6 +126,21 @@ def test_what_is_saved_later_is_as_old_as_it_is(disk, tmp_path):
     disk.store.tend()
     disk.workers.save(disk.store)
     assert (disk.own.events, disk.store.numbers().spool_age_s) == (1, 3000.0)
+
+
+@pytest.mark.parametrize("together", [500, 3])
+def test_as_much_is_saved_as_there_is_room_for(disks, caplog, monkeypatch, together):
+    """What finds no room does not keep the others out."""
+    monkeypatch.setattr("otel_rum_exporter.store._SAVED_TOGETHER", together)
+    disk = disks(spool_max_bytes=1 << 20)
+    disk.put_events([keyed(key(), f"{number}", size=100_000) for number in range(12)])
+    assert (disk.own.events, disk.stats.queued) == (0, 12)
+    caplog.clear()
+    disk.workers.save(disk.store)
+    assert disk.own.events == 10
+    assert len([line for line in caplog.messages if "kept in memory only" in line]) <= 1
+    disk.ledger.close()
+    assert (disk.stats.queued, disk.stats.events_dropped) == (10, {DropReason.SHUTDOWN: 2})
 
 
 def test_what_becomes_too_old_on_disk_makes_room(disks):
