@@ -78,8 +78,7 @@ class Store:
         self._lock = threading.Lock()
         self._directory: SpoolDirectory | None = None
         self._own: Spool | None = None
-        self._files: list[Spool] = []
-        self._ids = OwnIds()
+        self._files: dict[Spool, OwnIds] = {}
         self._owed = Owed(self._failed, clock)
         self._backlog = Backlog(config.max_age_s, self._owed, self._failed, wall)
         self._unspooled = self._evicted = 0
@@ -137,7 +136,7 @@ class Store:
     def _committed(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[Stored]:
         """Commit rows, all or none of them."""
         with self._lock:
-            given = self._ids
+            given = self._files.get(spool) or OwnIds()  # it may have been set aside just now
             given.begin()
         ids: list[int] = []
         try:
@@ -228,8 +227,11 @@ class Store:
             return
         self.secure()
         self._owed.settle()
-        self._do(spool, "Dead letters could not be looked after", partial(spool.expire, 0))
-        self._do(spool, "Rows that were put back could not be found", partial(self._notice_foreign_rows, spool))
+        with self._lock:
+            files = list(self._files)
+        for each in files:
+            self._do(each, "Dead letters could not be looked after", partial(each.expire, 0))
+            self._do(each, "Rows that were put back could not be found", partial(self._notice_foreign_rows, each))
         for found in self._directory.adopt():
             self._do(found, "A spool file could not be taken over", partial(self._found, found))
 
@@ -275,7 +277,7 @@ class Store:
         self.secure()
         self._owed.settle(is_last=True)
         with self._lock:
-            files, self._files, self._own = self._files, [], None
+            files, self._files, self._own = list(self._files), {}, None
             self._is_closed = True
             self._backlog.clear()
             self._evicted += sum(each.dead_letters_evicted for each in files)
@@ -303,7 +305,7 @@ class Store:
             self._is_open = True
             try:
                 own = self._open()
-                self._take_note_locked(own, is_own=True)
+                self._take_note_locked(own)
             except (SpoolError, SpoolFull) as error:
                 line = f"No spool; events are kept in memory only: {printable(error)}"
                 self._log.say(logging.ERROR, "open", line)
@@ -326,31 +328,30 @@ class Store:
         with self._lock:
             is_wanted = not self._is_closed  # perhaps meanwhile; then it may even be what was just closed
             if is_wanted:
-                self._take_note_locked(spool, is_own=False)
+                self._take_note_locked(spool)
         if not is_wanted:
             spool.close()
 
-    def _take_note_locked(self, spool: Spool, *, is_own: bool) -> None:
+    def _take_note_locked(self, spool: Spool) -> None:
         """Take note of what is in a file that is this process's from now on."""
         try:
             leases, last = spool.leases(), spool.last_id()
         except (SpoolError, SpoolFull):
             spool.close()  # to be taken over again later
             raise
-        self._files.append(spool)
+        self._files[spool] = OwnIds(last)
         self._backlog.add_file(spool, leases, last)
-        if is_own:
-            self._ids = OwnIds(last)
 
     def _notice_foreign_rows(self, spool: Spool) -> None:
         with self._lock:
-            if self._ids.is_busy:  # what is being committed may be among the ids, and taken note of too late
+            ids = self._files.get(spool)
+            if ids is None or ids.is_busy:  # what is being committed may be among the ids, and taken note of too late
                 return
-            given = self._ids.begun
+            given = ids.begun
         last_id = spool.last_id()  # without the lock, for which exports wait
         with self._lock:
-            if not self._ids.is_busy and self._ids.begun == given:
-                self._backlog.add_rows(spool, self._ids.gaps(last_id))
+            if spool in self._files and not ids.is_busy and ids.begun == given:
+                self._backlog.add_rows(spool, ids.gaps(last_id))
 
     def _do(self, spool: Spool, trouble: str, act: Callable[[], object]) -> None:
         try:
@@ -373,7 +374,7 @@ class Store:
         with self._lock:
             if spool not in self._files:
                 return
-            self._files.remove(spool)
+            del self._files[spool]
             self._evicted += spool.dead_letters_evicted
             self._backlog.drop(spool)
             if spool is self._own:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import closing
 
 import pytest
 from rum_items import MONITOR_ID, key, keyed
@@ -12,7 +13,8 @@ from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.notices import Notices
-from otel_rum_exporter.spool.queue import Spool, SpoolError
+from otel_rum_exporter.spool.files import SpoolDirectory
+from otel_rum_exporter.spool.queue import Burial, Spool, SpoolError
 from otel_rum_exporter.store import Store
 from otel_rum_exporter.workers import Chore, Workers
 
@@ -184,6 +186,27 @@ def test_what_is_too_old_is_counted_when_it_is_gone(disks, monkeypatch):
     assert (disk.stats.events_dropped, disk.stats.queued) == ({}, 3)
     disk.tend()
     assert (disk.stats.events_dropped, disk.stats.queued) == ({DropReason.EXPIRED: 2}, 1)
+
+
+def test_dead_letters_in_a_file_that_was_taken_over(disks):
+    """They are looked after like one's own: what is put back is sent, what is too old goes."""
+    former, disk = disks(), disks()
+    former.put("a", "b")
+    former.own.bury([Burial(row, b"{}", "rejected", "no") for row in (1, 2)])
+    disk.put("c")
+    former.crash()
+    disk.tend()
+    assert disk.load() == 0
+    assert former.own.path != disk.own.path
+    taken_over = former.own.path
+    with closing(SpoolDirectory(taken_over.parent).open_beside(taken_over)) as beside:
+        beside.requeue([1])
+    disk.tend()
+    assert (disk.load(), disk.load(), disk.stats.accepted, disk.stats.queued) == (1, 0, 2, 2)
+    disk.now = 15 * 86_400.0
+    assert disk.store.numbers().spool_dead_letters == 1
+    disk.tend()
+    assert disk.store.numbers().spool_dead_letters == 0
 
 
 def fail(*_arguments):

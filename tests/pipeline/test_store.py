@@ -394,9 +394,9 @@ def test_a_file_that_is_closed_is_not_taken_back(rum, spool_dir):
     store.close()
     store.tend()
     with store._lock:
-        assert store._files == []
+        assert not store._files
     store._found(SpoolDirectory(spool_dir).open_own())
-    assert store._files == []
+    assert not store._files
     assert on_disk(spool_dir) == (1, 0)
 
 
