@@ -37,7 +37,8 @@ class _Range(Struct, eq=False):
 class Backlog:
     """The rows and batches of this process's files that are yet to come into memory.
 
-    Shape:  `lost` counts rows that this process had accepted, and that went with a damaged file.
+    Shape:  `lost` counts rows that this process had accepted, and that went with a damaged file: what can be read of it
+            is found in the next one, and accepted anew.
     Errors: none are raised; `failed` is told, and what could not be read is tried again. Thread-safe.
     """
 
@@ -90,7 +91,9 @@ class Backlog:
     def leave(self, stored: Sequence[Stored]) -> None:
         """Take note of events of this process, for which there is no room in memory."""
         with self._lock:
-            for each in stored:
+            there = [each for each in stored if each.spool in self._files]
+            self._lost += len(stored) - len(there)
+            for each in there:
                 last = self._ranges[-1] if self._ranges else None
                 if last and last.counted and last.spool is each.spool and last.last == each.id - 1:
                     last.last, last.counted = each.id, last.counted + 1
@@ -137,7 +140,10 @@ class Backlog:
             return None
         return [row for row in rows if row.id <= current.last]
 
-    def _loaded(self, current: _Range, rows: Sequence[Row]) -> Loaded:
+    def _loaded(self, current: _Range, rows: Sequence[Row]) -> Loaded | None:
+        missing = self._pass(current, rows)
+        if missing is None:
+            return None
         ages_s = {row.id: self._age_s(row.admitted_ms) for row in rows}
         old = [row for row, age_s in ages_s.items() if age_s > self._max_age_s]
         events = [
@@ -149,21 +155,23 @@ class Backlog:
         if old or unknown:
             self._owed.add(current.spool, rows=[*old, *unknown])
             self._owed.settle()
-        missing = self._pass(current, rows)
         return Loaded(events, len(old), len(unknown) + missing, is_own=current.counted is not None)
 
-    def _pass(self, current: _Range, rows: Sequence[Row]) -> int:
-        """Go on behind rows that were read. Returns how many are missing of those that were counted, at the end."""
+    def _pass(self, current: _Range, rows: Sequence[Row]) -> int | None:
+        """Go on behind rows that were read. Returns how many are missing of those that were counted, at the end.
+
+        None where the file was found damaged meanwhile: its rows are counted as lost.
+        """
         with self._lock:
+            if current not in self._ranges:
+                return None
             current.after = rows[-1].id if rows else current.last
             if current.counted is not None:
                 current.counted -= len(rows)
             if current.after < current.last:
                 return 0
-            if current in self._ranges:  # a damaged file's are gone, and counted as lost
-                self._ranges.remove(current)
-                return current.counted or 0
-        return 0
+            self._ranges.remove(current)
+            return current.counted or 0
 
     def _age_s(self, admitted_ms: int) -> float:
         return max(0.0, self._wall() - admitted_ms / 1000)
@@ -255,7 +263,8 @@ class Backlog:
         if self._release(spool, lease.id):
             return True
         with self._lock:
-            self._left.append((spool, lease))
+            if spool in self._files:  # else it was found damaged
+                self._left.append((spool, lease))
         self._rests_until = time.monotonic() + _REST_S
         return False
 

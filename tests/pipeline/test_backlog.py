@@ -10,11 +10,12 @@ from rum_service import PROCESS, event
 
 from otel_rum_exporter import RumConfig
 from otel_rum_exporter.client.rum_client import RumClient
+from otel_rum_exporter.client.verdicts import Delivered
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.spool.files import SpoolDirectory
-from otel_rum_exporter.spool.queue import Burial, Spool, SpoolError
+from otel_rum_exporter.spool.queue import Burial, Spool, SpoolCorruptError, SpoolError
 from otel_rum_exporter.store import Store
 from otel_rum_exporter.workers import Chore, Workers
 
@@ -49,6 +50,29 @@ class Disk:
 
     def tend(self):
         self.workers._do(Chore.TEND)
+
+    def deliver(self):
+        """Send all that is in memory. Returns how many events that is."""
+        number = 0
+        self.ledger.begin_flush(self.now)
+        while (job := self.ledger.take(self.now)) is not None:
+            delivery = self.workers._assembled(job)
+            number += len(delivery.queued)
+            self.ledger.settle(delivery, Delivered(), self.now)
+            self.workers.tell()
+            self.now += 1.0
+        return number
+
+    def deliver_all(self):
+        """Send all that is in memory, and on disk. Returns how many events that is."""
+        number = self.deliver()
+        while self.load():
+            number += self.deliver()
+        return number
+
+    def damage(self):
+        """Let its file be found damaged; all of it can be read."""
+        self.store._failed(self.own, SpoolCorruptError("event 1 is damaged"), "Events cannot be read")
 
     def crash(self):
         """End without a word to anybody."""
@@ -207,6 +231,57 @@ def test_dead_letters_in_a_file_that_was_taken_over(disks):
     assert disk.store.numbers().spool_dead_letters == 1
     disk.tend()
     assert disk.store.numbers().spool_dead_letters == 0
+
+
+def test_memory_makes_room_for_what_comes_after_damage(disks, monkeypatch):
+    """What gives way is of a file that is closed: it is found in the next one, and accepted anew."""
+    disk = disks(queue_events=3)
+    disk.put(*"abc")
+    damaged = disk.own
+    disk.damage()
+    disk.put("d")  # the next file, with what could be read of the damaged one
+    with monkeypatch.context() as full:
+        full.setattr(Spool, "append", fail)
+        disk.put("e")  # in memory only, from where it displaces the oldest
+    assert disk.own is not damaged
+    number = disk.deliver_all()
+    assert number == disk.stats.delivered
+    # a, b, c and e from memory but for what was displaced; a, b, c and d from the next file
+    assert (number, disk.stats.events_dropped) == (7, {DropReason.DAMAGED: 1})
+    assert (disk.stats.accepted, disk.stats.queued) == (8, 0)
+
+
+def test_a_file_that_is_found_damaged_while_it_is_read(disks, monkeypatch):
+    """By another thread: its rows are counted as lost, and not loaded as well."""
+    disk = disks(queue_events=1)
+    disk.put(*"abc")
+    disk.load()
+    load = Spool.load
+    with monkeypatch.context() as late:
+        late.setattr(Spool, "load", lambda *each: (load(*each), disk.damage())[0])
+        disk.deliver()
+        assert disk.load() == 0
+    assert disk.load() == 0
+    assert (disk.stats.queued, disk.stats.events_dropped) == (0, {DropReason.DAMAGED: 2})
+
+
+def test_a_batch_whose_file_is_found_damaged(disks, monkeypatch):
+    """When its events were to wait again: it does not stand in the way of what is in other files."""
+    former, disk = disks(), disks(queue_events=1)
+    former.put("a", "b")
+    former.own.lease("batch", b"", [1])
+    disk.put("c", "d")
+    former.crash()
+    disk.tend()
+
+    def damaged(*_arguments):
+        raise SpoolCorruptError("lease 1 is damaged")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Spool, "release", damaged)
+        assert disk.store.resume() is None
+    assert disk.store.resume() is None
+    assert disk.deliver_all() == 2
 
 
 def fail(*_arguments):
