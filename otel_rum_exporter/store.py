@@ -190,6 +190,8 @@ class Store:
         if not kept or len(kept) < len(delivery.whole.queued) or len({each.spool for each in kept}) > 1:
             return  # of files that others left, or partly in memory: sent anew as another batch
         spool, rows = kept[0].spool, [each.id for each in kept]
+        if not self._has(spool):
+            return
         body = body_of(delivery, rows)
         batch_id = delivery.whole.batch.batch_id
         self._do(spool, "A batch could not be kept", partial(spool.lease, batch_id, body, rows))
@@ -197,9 +199,13 @@ class Store:
     # what ends
 
     def forget(self, queued: Iterable[Queued]) -> None:
-        """Remove events that were delivered, or dropped for a reason; those, too, that could not be removed before."""
+        """Remove events that were delivered, or dropped for a reason; those, too, that could not be removed before.
+
+        What came from a file that was found damaged is in another one by now, and comes from there once more.
+        """
         for spool, rows in _by_spool((each.stored, each.stored.id) for each in queued if each.stored):
-            self._owed.add(spool, rows=rows)
+            if self._has(spool):
+                self._owed.add(spool, rows=rows)
         self._owed.settle()
 
     def bury(self, rejected: Sequence[Rejection]) -> None:
@@ -210,8 +216,14 @@ class Store:
             if queued.stored
         )
         for spool, some in _by_spool(burials):
-            self._owed.add(spool, burials=some)
+            if self._has(spool):
+                self._owed.add(spool, burials=some)
         self._owed.settle()
+
+    def _has(self, spool: Spool) -> bool:
+        """Tell whether a file is still this process's: it may have been found damaged."""
+        with self._lock:
+            return spool in self._files
 
     # files
 
@@ -368,6 +380,8 @@ class Store:
             self._set_aside(spool)
         elif isinstance(error, SpoolMovedError):
             self._is_adrift = True
+        if not self._has(spool):  # what another thread was about to remove as the file was set aside
+            self._owed.drop(spool)
 
     def _set_aside(self, spool: Spool) -> None:
         """Close a damaged file: opening it again saves what can be read, which counts anew."""

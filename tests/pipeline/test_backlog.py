@@ -248,7 +248,7 @@ def test_memory_makes_room_for_what_comes_after_damage(disks, monkeypatch):
     assert number == disk.stats.delivered
     # a, b, c and e from memory but for what was displaced; a, b, c and d from the next file
     assert (number, disk.stats.events_dropped) == (7, {DropReason.DAMAGED: 1})
-    assert (disk.stats.accepted, disk.stats.queued) == (8, 0)
+    assert (disk.stats.accepted, disk.stats.queued, disk.own.events) == (8, 0, 0)
 
 
 def test_a_file_that_is_found_damaged_while_it_is_read(disks, monkeypatch):
@@ -282,6 +282,28 @@ def test_a_batch_whose_file_is_found_damaged(disks, monkeypatch):
         assert disk.store.resume() is None
     assert disk.store.resume() is None
     assert disk.deliver_all() == 2
+
+
+def test_what_is_delivered_of_a_damaged_file_is_not_owed_to_it(disk, caplog):
+    """It is closed: nothing is tried that fails for ever, and holds up what leaves other files."""
+    disk.put("a", "b")
+    damaged = disk.own
+    disk.damage()
+    disk.put("c")
+    caplog.clear()
+    assert disk.deliver() == 3
+    assert (disk.store._owed.of(damaged), disk.own.events) == (0, 2)
+    assert caplog.messages == []
+
+
+def test_what_was_about_to_leave_a_file_as_it_was_found_damaged(disk, monkeypatch):
+    """On another thread: that is not tried again either."""
+    disk.put("a", "b")
+    damaged = disk.own
+    with monkeypatch.context() as late:
+        late.setattr(Spool, "forget", lambda *each: (disk.damage(), fail(*each)))
+        assert disk.deliver() == 2
+    assert disk.store._owed.of(damaged) == 0
 
 
 def fail(*_arguments):
