@@ -256,22 +256,20 @@ class Backlog:
         """Let the events of a batch that cannot be sent now wait again."""
         stored = [each.stored for each in delivery.queued if each.stored is not None]
         if delivery.lease is not None and stored:
-            self._release(stored[0].spool, delivery.lease)
+            # where that fails, it is tried again, as with one that is too old to be resumed
+            lease = Lease(delivery.lease, delivery.whole.batch.batch_id, b"", rows=(), admitted_ms=0)
+            self._end_lease(stored[0].spool, lease)
 
     def _end_lease(self, spool: Spool, lease: Lease) -> bool:
         """Let the events of a batch wait again. Where that fails, it stands there once more, to be tried later."""
-        if self._release(spool, lease.id):
+        try:
+            spool.release(lease.id)
+        except (SpoolError, SpoolFull) as error:
+            self._failed(spool, error, "A batch could not be resumed")
+        else:
             return True
         with self._lock:
             if spool in self._files:  # else it was found damaged
                 self._left.append((spool, lease))
         self._rests_until = time.monotonic() + _REST_S
         return False
-
-    def _release(self, spool: Spool, lease: int) -> bool:
-        try:
-            spool.release(lease)
-        except (SpoolError, SpoolFull) as error:
-            self._failed(spool, error, "A batch could not be resumed")
-            return False
-        return True

@@ -306,5 +306,24 @@ def test_what_was_about_to_leave_a_file_as_it_was_found_damaged(disk, monkeypatc
     assert disk.store._owed.of(damaged) == 0
 
 
+def test_a_batch_that_cannot_be_given_back_is_given_back_later(disks, monkeypatch):
+    """Another one of its session is out, and the disk does not answer for a moment: its events come all the same."""
+    former, disk = disks(), disks()
+    former.put("a", "b")
+    former.ledger.begin_flush(0.0)
+    former.workers._assembled(former.ledger.take(0.0))  # it is on its way
+    former.crash()
+    disk.put("c")
+    disk.ledger.begin_flush(0.0)
+    out = disk.workers._assembled(disk.ledger.take(0.0))
+    with monkeypatch.context() as failing:
+        failing.setattr(Spool, "release", fail)
+        disk.workers._resume(disk.store)
+    disk.ledger.settle(out, Delivered(), 0.0)
+    disk.workers.tell()
+    disk.workers._resume(disk.store)
+    assert (disk.load(), disk.deliver_all(), disk.own.events) == (2, 2, 0)
+
+
 def fail(*_arguments):
     raise SpoolError("the disk does not answer")
