@@ -275,11 +275,14 @@ class Workers:
         for expired in store.expire():
             with self.changed:
                 self._ledger.load(expired, self._clock())
-        self.save(store, limit=_SAVED_AT_ONCE)
+        saved = self.save(store, limit=_SAVED_AT_ONCE)
         self.tell()
+        if saved == _SAVED_AT_ONCE:  # there may be more
+            with self.changed:
+                self._tend_at = self._clock()
 
-    def save(self, store: Store, *, limit: int | None = None, wait_s: float = 0.0) -> None:
-        """Keep on disk what is in memory only, also what is being sent, if there is room by now.
+    def save(self, store: Store, *, limit: int | None = None, wait_s: float = 0.0) -> int:
+        """Keep on disk what is in memory only, also what is being sent, if there is room by now. Returns how many that was.
 
         Args:
             store: The disk.
@@ -295,6 +298,7 @@ class Workers:
         finally:
             with self.changed:
                 self._ledger.saved(left, stored)
+        return len(stored) - stored.count(None)
 
     def _resume(self, store: Store) -> None:
         while (resumed := store.resume()) is not None:

@@ -154,6 +154,24 @@ def test_what_is_saved_later_is_as_old_as_it_is(disk, tmp_path):
     assert (disk.own.events, disk.store.numbers().spool_age_s) == (1, 3000.0)
 
 
+def test_much_is_saved_as_soon_as_there_is_room(disk, tmp_path, monkeypatch):
+    """Some at a time, since exports wait for it, but one after the other: a crash would lose it."""
+    monkeypatch.setattr("otel_rum_exporter.workers._SAVED_AT_ONCE", 2)
+    in_the_way = tmp_path / "spool"
+    in_the_way.write_text("")
+    disk.put(*"abcde")
+    in_the_way.unlink()
+    on_disk = []
+    with disk.workers.changed:
+        job = disk.workers._job_locked(0.0, is_thread=True)
+    while job is Chore.TEND:
+        disk.workers._do(job)
+        on_disk.append(disk.own.events)
+        with disk.workers.changed:
+            job = disk.workers._job_locked(0.0, is_thread=True)
+    assert on_disk == [2, 4, 5]
+
+
 @pytest.mark.parametrize("together", [500, 3])
 def test_as_much_is_saved_as_there_is_room_for(disks, caplog, monkeypatch, together):
     """What finds no room does not keep the others out."""
