@@ -124,16 +124,28 @@ class Backlog:
     def _load(self) -> Loaded | None:
         with self._lock:
             lost, self._lost = self._lost, 0
+        if lost:
+            return Loaded([], 0, lost, is_own=True)
+        parts: list[Loaded] = []
+        room = _AT_ONCE
+        while room > 0 and (part := self._load_part(room, parts)) is not None:
+            parts.append(part)
+            room -= max(1, len(part.events) + part.expired + part.lost)
+        return _joined(parts) if parts else None
+
+    def _load_part(self, room: int, parts: Sequence[Loaded]) -> Loaded | None:
+        """Read rows of the first range: of several together, since of what alternates with others each is a single row."""
+        with self._lock:
             # batches first: what cannot be resumed of them is among the rows
             current = self._ranges[0] if self._ranges and not self._left else None
-        if current is None or lost:
-            return Loaded([], 0, lost, is_own=True) if lost else None
-        rows = self._read(current)
+        if current is None or (parts and parts[0].is_own != (current.counted is not None)):
+            return None
+        rows = self._read(current, room)
         return None if rows is None else self._loaded(current, rows)
 
-    def _read(self, current: _Range) -> list[Row] | None:
+    def _read(self, current: _Range, room: int) -> list[Row] | None:
         try:
-            rows = current.spool.load(current.after, _AT_ONCE)
+            rows = current.spool.load(current.after, min(room, current.last - current.after))
         except SpoolError as error:
             self._rests_until = time.monotonic() + _REST_S  # it stays where it is until this may have passed
             self._failed(current.spool, error, "Events that wait on disk cannot be read")
@@ -273,3 +285,9 @@ class Backlog:
                 self._left.append((spool, lease))
         self._rests_until = time.monotonic() + _REST_S
         return False
+
+
+def _joined(parts: Sequence[Loaded]) -> Loaded:
+    events = [event for part in parts for event in part.events]
+    expired, lost = sum(part.expired for part in parts), sum(part.lost for part in parts)
+    return Loaded(events, expired, lost, is_own=parts[0].is_own)

@@ -343,5 +343,28 @@ def test_a_batch_that_cannot_be_given_back_is_given_back_later(disks, monkeypatc
     assert (disk.load(), disk.deliver_all(), disk.own.events) == (2, 2, 0)
 
 
+def test_what_alternates_on_disk_is_read_together(disk):
+    """Rows of an app monitor that takes nothing stand between another's: each of them is a range of its own."""
+    disk.put(*"abcdefgh")
+    rows = [each.stored for each in disk.ledger.dispatch.on_their_way()]
+    disk.store.load()  # what a former owner may have left comes first
+    disk.store.leave(rows[::2])
+    disk.store.leave(rows[5::2])
+    loaded = disk.store.load()
+    assert [each.keyed.draft.id for each in loaded.events] == [*"acegfh"]
+    assert (loaded.expired, loaded.lost, loaded.is_own, disk.store.load()) == (0, 0, True, None)
+
+
+def test_what_is_read_together_is_bounded(disk, monkeypatch):
+    """However it is divided."""
+    monkeypatch.setattr("otel_rum_exporter.backlog._AT_ONCE", 3)
+    disk.put(*"abcdefgh")
+    rows = [each.stored for each in disk.ledger.dispatch.on_their_way()]
+    disk.store.load()
+    disk.store.leave([rows[0], *rows[2:5], *rows[6:]])
+    read = [[each.keyed.draft.id for each in disk.store.load().events] for _ in range(2)]
+    assert read == [[*"acd"], [*"egh"]]
+
+
 def fail(*_arguments):
     raise SpoolError("the disk does not answer")
