@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -39,6 +40,7 @@ from otel_rum_exporter.spool.queue import (
 from otel_rum_exporter.stats import CauseLog, printable
 from otel_rum_exporter.stored import body_of, row_of
 
+_SAVED_TOGETHER = 500  # events in a transaction, which others may wait for
 _REST_S = 5.0  # after a file could not be put back
 _CLOSING = "A spool file could not be closed"
 _IN_MEMORY = "Events are kept in memory only"
@@ -76,8 +78,7 @@ class Store:
         self._lock = threading.Lock()
         self._directory: SpoolDirectory | None = None
         self._own: Spool | None = None
-        self._files: list[Spool] = []
-        self._ids = OwnIds()
+        self._files: dict[Spool, OwnIds] = {}
         self._owed = Owed(self._failed, clock)
         self._backlog = Backlog(config.max_age_s, self._owed, self._failed, wall)
         self._unspooled = self._evicted = 0
@@ -93,35 +94,57 @@ class Store:
 
         Where others hold the file it is tried for some 0.1 s, since an application waits for it; for longer with `wait_s`.
         """
-        stored = self._kept(keyed, self._clock() + wait_s)
-        if None in stored:
-            with self._lock:
-                self._unspooled += len(stored)
-        return stored
-
-    def save(self, keyed: Sequence[Keyed], wait_s: float) -> list[Stored | None]:
-        """Commit what is in memory only, as `keep` does, and try for longer."""
-        self.secure()
-        return self._kept(keyed, self._clock() + wait_s)
-
-    def _kept(self, keyed: Sequence[Keyed], until: float) -> list[Stored | None]:
         spool = self._opened() if keyed else None
-        if spool is None:
-            return [None] * len(keyed)
-        now_ms = int(self._wall() * 1000)
-        rows = [row_of(each, now_ms) for each in keyed]
+        if spool is not None:
+            try:
+                return [*self._committed(spool, _rows_of(keyed, repeat(0.0), self._wall()), self._clock() + wait_s)]
+            except (SpoolError, SpoolFull) as error:
+                self._failed(spool, error, _IN_MEMORY)
         with self._lock:
-            given = self._ids
+            self._unspooled += len(keyed)
+        return [None] * len(keyed)
+
+    def save(self, keyed: Sequence[Keyed], ages_s: Sequence[float], wait_s: float) -> list[Stored | None]:
+        """Commit what is in memory only, and try for longer. Each has waited for so long already.
+
+        Where there is no room for all of it, as many as there is room for are kept, from the first on.
+        """
+        self.secure()
+        stored: list[Stored | None] = []
+        spool = self._opened() if keyed else None
+        if spool is not None:
+            rows, until = _rows_of(keyed, ages_s, self._wall()), self._clock() + wait_s
+            while some := rows[len(stored) : len(stored) + _SAVED_TOGETHER]:
+                kept = self._saved(spool, some, until)
+                stored += kept
+                if len(kept) < len(some):
+                    break
+        return stored + [None] * (len(keyed) - len(stored))
+
+    def _saved(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[Stored]:
+        """Commit rows; where there is no room for all, half of them, and then as many as possible of the others."""
+        try:
+            return self._committed(spool, rows, until)
+        except (SpoolError, SpoolFull) as error:
+            if len(rows) == 1 or not isinstance(error, SpoolFull):
+                self._failed(spool, error, _IN_MEMORY)
+                return []
+        middle = len(rows) // 2
+        kept = self._saved(spool, rows[:middle], until)
+        return kept if len(kept) < middle else kept + self._saved(spool, rows[middle:], until)
+
+    def _committed(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[Stored]:
+        """Commit rows, all or none of them."""
+        with self._lock:
+            given = self._files.get(spool) or OwnIds()  # it may have been set aside just now
             given.begin()
         ids: list[int] = []
         try:
             ids = self._append(spool, rows, until)
-        except (SpoolError, SpoolFull) as error:
-            self._failed(spool, error, _IN_MEMORY)
         finally:
             with self._lock:
                 given.end(ids)
-        return [Stored(spool, each) for each in ids] or [None] * len(keyed)
+        return [Stored(spool, each) for each in ids]
 
     def _append(self, spool: Spool, rows: Sequence[NewRow], until: float) -> list[int]:
         """Commit rows; where others hold the file, try again until some moment."""
@@ -147,6 +170,10 @@ class Store:
             self.secure()
         return self._backlog.load()
 
+    def expire(self) -> list[Loaded]:
+        """Give up what is too old on disk, so that there is room for what comes. Returns how much that was."""
+        return self._backlog.expire()
+
     def resume(self) -> Resumed | None:
         """Return a batch that a process which ended was sending, if all of it is left, and none is too old."""
         return self._backlog.resume()
@@ -163,6 +190,8 @@ class Store:
         if not kept or len(kept) < len(delivery.whole.queued) or len({each.spool for each in kept}) > 1:
             return  # of files that others left, or partly in memory: sent anew as another batch
         spool, rows = kept[0].spool, [each.id for each in kept]
+        if not self._has(spool):
+            return
         body = body_of(delivery, rows)
         batch_id = delivery.whole.batch.batch_id
         self._do(spool, "A batch could not be kept", partial(spool.lease, batch_id, body, rows))
@@ -170,9 +199,13 @@ class Store:
     # what ends
 
     def forget(self, queued: Iterable[Queued]) -> None:
-        """Remove events that were delivered, or dropped for a reason; those, too, that could not be removed before."""
+        """Remove events that were delivered, or dropped for a reason; those, too, that could not be removed before.
+
+        What came from a file that was found damaged is in another one by now, and comes from there once more.
+        """
         for spool, rows in _by_spool((each.stored, each.stored.id) for each in queued if each.stored):
-            self._owed.add(spool, rows=rows)
+            if self._has(spool):
+                self._owed.add(spool, rows=rows)
         self._owed.settle()
 
     def bury(self, rejected: Sequence[Rejection]) -> None:
@@ -183,8 +216,14 @@ class Store:
             if queued.stored
         )
         for spool, some in _by_spool(burials):
-            self._owed.add(spool, burials=some)
+            if self._has(spool):
+                self._owed.add(spool, burials=some)
         self._owed.settle()
+
+    def _has(self, spool: Spool) -> bool:
+        """Tell whether a file is still this process's: it may have been found damaged."""
+        with self._lock:
+            return spool in self._files
 
     # files
 
@@ -200,8 +239,11 @@ class Store:
             return
         self.secure()
         self._owed.settle()
-        self._do(spool, "Dead letters could not be looked after", partial(spool.expire, 0))
-        self._do(spool, "Rows that were put back could not be found", partial(self._notice_foreign_rows, spool))
+        with self._lock:
+            files = list(self._files)
+        for each in files:
+            self._do(each, "Dead letters could not be looked after", partial(each.expire, 0))
+            self._do(each, "Rows that were put back could not be found", partial(self._notice_foreign_rows, each))
         for found in self._directory.adopt():
             self._do(found, "A spool file could not be taken over", partial(self._found, found))
 
@@ -247,7 +289,7 @@ class Store:
         self.secure()
         self._owed.settle(is_last=True)
         with self._lock:
-            files, self._files, self._own = self._files, [], None
+            files, self._files, self._own = list(self._files), {}, None
             self._is_closed = True
             self._backlog.clear()
             self._evicted += sum(each.dead_letters_evicted for each in files)
@@ -275,7 +317,7 @@ class Store:
             self._is_open = True
             try:
                 own = self._open()
-                self._take_note_locked(own, is_own=True)
+                self._take_note_locked(own)
             except (SpoolError, SpoolFull) as error:
                 line = f"No spool; events are kept in memory only: {printable(error)}"
                 self._log.say(logging.ERROR, "open", line)
@@ -298,29 +340,30 @@ class Store:
         with self._lock:
             is_wanted = not self._is_closed  # perhaps meanwhile; then it may even be what was just closed
             if is_wanted:
-                self._take_note_locked(spool, is_own=False)
+                self._take_note_locked(spool)
         if not is_wanted:
             spool.close()
 
-    def _take_note_locked(self, spool: Spool, *, is_own: bool) -> None:
+    def _take_note_locked(self, spool: Spool) -> None:
         """Take note of what is in a file that is this process's from now on."""
         try:
             leases, last = spool.leases(), spool.last_id()
         except (SpoolError, SpoolFull):
             spool.close()  # to be taken over again later
             raise
-        self._files.append(spool)
+        self._files[spool] = OwnIds(last)
         self._backlog.add_file(spool, leases, last)
-        if is_own:
-            self._ids = OwnIds(last)
 
     def _notice_foreign_rows(self, spool: Spool) -> None:
         with self._lock:
-            given = self._ids.begun
+            ids = self._files.get(spool)
+            if ids is None or ids.is_busy:  # what is being committed may be among the ids, and taken note of too late
+                return
+            given = ids.begun
         last_id = spool.last_id()  # without the lock, for which exports wait
         with self._lock:
-            if not self._ids.is_busy and self._ids.begun == given:
-                self._backlog.add_rows(spool, self._ids.gaps(last_id))
+            if spool in self._files and not ids.is_busy and ids.begun == given:
+                self._backlog.add_rows(spool, ids.gaps(last_id))
 
     def _do(self, spool: Spool, trouble: str, act: Callable[[], object]) -> None:
         try:
@@ -337,13 +380,15 @@ class Store:
             self._set_aside(spool)
         elif isinstance(error, SpoolMovedError):
             self._is_adrift = True
+        if not self._has(spool):  # what another thread was about to remove as the file was set aside
+            self._owed.drop(spool)
 
     def _set_aside(self, spool: Spool) -> None:
         """Close a damaged file: opening it again saves what can be read, which counts anew."""
         with self._lock:
             if spool not in self._files:
                 return
-            self._files.remove(spool)
+            del self._files[spool]
             self._evicted += spool.dead_letters_evicted
             self._backlog.drop(spool)
             if spool is self._own:
@@ -362,6 +407,10 @@ class StoreNumbers(NamedTuple):
     spool_dead_letters_evicted: int
     spool_files_damaged: int
     unspooled: int
+
+
+def _rows_of(keyed: Iterable[Keyed], ages_s: Iterable[float], now_s: float) -> list[NewRow]:
+    return [row_of(each, int((now_s - age_s) * 1000)) for each, age_s in zip(keyed, ages_s, strict=False)]
 
 
 def _by_spool(kept: Iterable[tuple[Stored, T]]) -> Iterator[tuple[Spool, list[T]]]:

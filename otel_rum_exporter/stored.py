@@ -35,11 +35,11 @@ _owners = msgspec.msgpack.Decoder(_Owner)
 _sent = msgspec.msgpack.Decoder(_Sent)
 
 
-def row_of(keyed: Keyed, now_ms: int) -> NewRow:
+def row_of(keyed: Keyed, admitted_ms: int) -> NewRow:
     """Return an event as a row. Units: epoch milliseconds."""
     key = keyed.key
     owner = _Owner(key.monitor, key.session_id, key.is_client, key.client, keyed.user_id)
-    return NewRow(key.session_id, msgspec.msgpack.encode(owner), encode_draft(keyed.draft), now_ms)
+    return NewRow(key.session_id, msgspec.msgpack.encode(owner), encode_draft(keyed.draft), admitted_ms)
 
 
 def keyed_of(row: Row) -> Keyed | None:

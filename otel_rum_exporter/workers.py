@@ -257,9 +257,7 @@ class Workers:
         if self._store is None:
             return
         if chore is Chore.TEND:
-            self._store.tend()
-            self.save(self._store, limit=_SAVED_AT_ONCE)
-            self.tell()
+            self._tend(self._store)
             return
         try:
             self._resume(self._store)
@@ -272,8 +270,19 @@ class Workers:
         self._store.leave(left)
         self.tell()
 
-    def save(self, store: Store, *, limit: int | None = None, wait_s: float = 0.0) -> None:
-        """Keep on disk what is in memory only, also what is being sent, if there is room by now.
+    def _tend(self, store: Store) -> None:
+        store.tend()
+        for expired in store.expire():
+            with self.changed:
+                self._ledger.load(expired, self._clock())
+        saved = self.save(store, limit=_SAVED_AT_ONCE)
+        self.tell()
+        if saved == _SAVED_AT_ONCE:  # there may be more
+            with self.changed:
+                self._tend_at = self._clock()
+
+    def save(self, store: Store, *, limit: int | None = None, wait_s: float = 0.0) -> int:
+        """Keep on disk what is in memory only, also what is being sent, if there is room by now. Returns how many that was.
 
         Args:
             store: The disk.
@@ -281,13 +290,15 @@ class Workers:
             wait_s: For how long others may hold the file.
         """
         with self.changed:
-            left = self._ledger.begin_saving(limit)
+            left, now = self._ledger.begin_saving(limit), self._clock()
+        keyed = [Keyed(each.key, each.draft, each.user_id) for each in left]
         stored: list[Stored | None] = [None] * len(left)
         try:
-            stored = store.save([Keyed(each.key, each.draft, each.user_id) for each in left], wait_s)
+            stored = store.save(keyed, [now - each.admitted_at for each in left], wait_s)
         finally:
             with self.changed:
                 self._ledger.saved(left, stored)
+        return len(stored) - stored.count(None)
 
     def _resume(self, store: Store) -> None:
         while (resumed := store.resume()) is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +60,11 @@ _LOAD = (
 )
 _EXPIRED = (
     "SELECT id FROM events WHERE admitted_ms < ? AND NOT EXISTS (SELECT 1 FROM members WHERE event_id = id) LIMIT ?"
+)
+# in the order of the index by age, which holds all that this needs; what is younger costs nothing
+_OLDER = (
+    "SELECT admitted_ms, size, id FROM events WHERE admitted_ms < ? AND (admitted_ms, size, id) > (?, ?, ?)"
+    " AND NOT EXISTS (SELECT 1 FROM members WHERE event_id = id) ORDER BY admitted_ms, size, id LIMIT ?"
 )
 
 
@@ -174,6 +179,17 @@ class Spool:
         """Return waiting rows with an id over `after`, in order."""
         with self._database.reading() as connection:
             return [spool_rows.row_of(values) for values in connection.execute(_LOAD, (after, limit))]
+
+    def older(self, before_ms: int) -> Iterator[list[int]]:
+        """Yield the ids of waiting rows that were admitted before, some at a time, the oldest first."""
+        last = (-1, -1, -1)
+        while True:
+            with self._database.reading() as connection:
+                found = connection.execute(_OLDER, (before_ms, *last, _AT_ONCE)).fetchall()
+            if not found:
+                return
+            yield [number for *_, number in found]
+            last = found[-1]
 
     def forget(self, rows: Sequence[int]) -> None:
         """Take out rows that were delivered, or dropped for a reason; their leases lose them, and end with the last.

@@ -394,9 +394,9 @@ def test_a_file_that_is_closed_is_not_taken_back(rum, spool_dir):
     store.close()
     store.tend()
     with store._lock:
-        assert store._files == []
+        assert not store._files
     store._found(SpoolDirectory(spool_dir).open_own())
-    assert store._files == []
+    assert not store._files
     assert on_disk(spool_dir) == (1, 0)
 
 
@@ -500,11 +500,11 @@ def test_the_end_waits_for_others_until_its_deadline(spool_dir):
     holder = held(spool_dir)
     for wait_s in (0.0, 2.0, 8.0):
         began = now[0]
-        assert store.save([event("b")], wait_s) == [None]
+        assert store.save([event("b")], [0.0], wait_s) == [None]
         assert wait_s <= now[0] - began <= wait_s + 1.0
     holder.execute("ROLLBACK")
     holder.close()
-    assert None not in store.save([event("b")], 0.0)
+    assert None not in store.save([event("b")], [0.0], 0.0)
     store.close()
     assert on_disk(spool_dir) == (2, 0)
 

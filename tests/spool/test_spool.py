@@ -101,6 +101,19 @@ def test_expire_takes_what_waits_and_is_older(spool):
     assert (spool.events, spool.oldest_ms) == (150, 0)
 
 
+def test_what_is_older_is_told_some_at_a_time(spool):
+    """The oldest first, whatever the order of their ids, and not what is leased; whoever asks may remove it meanwhile."""
+    ages = [*range(1200, 600, -1), *range(600)]
+    numbers = spool.append(rows(*ages))
+    spool.lease("batch", b"body", numbers[1100:])
+    found = []
+    for some in spool.older(1150):
+        assert len(some) <= 500
+        spool.forget(some[::2])
+        found += some
+    assert found == [*numbers[600:1100], *numbers[599:50:-1]]
+
+
 def test_clear_takes_everything(spool):
     numbers = spool.append(rows(*range(1200)))
     spool.lease("batch", b"body", numbers[:100])
