@@ -35,8 +35,8 @@ _CLIENT_ADDRESS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-# URLs that have no query, fragment, userinfo, and nothing long enough for a secret: most, known for a third of the time
-_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9_-]{0,12}(?:[!$&'()*,./:;=~][A-Za-z0-9_-]{0,12})*")
+# URLs that have no query, fragment, userinfo, parameters, and nothing long enough for a secret: most, known for a third of the time
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9_-]{0,12}(?:[!$&'()*,./:=~][A-Za-z0-9_-]{0,12})*")
 
 
 def url(value: str, config: RumConfig) -> str:
@@ -75,7 +75,7 @@ def tail(value: str, length: int, config: RumConfig) -> str:
 
 def attribute(name: str, value: str, config: RumConfig) -> str:
     """Return the value of an attribute as it is shown: it is a URL, by its name, or a text."""
-    if name == "url.query":
+    if name.endswith(("url.query", "url.fragment")):
         return url("?" + value, config)[1:]
     return url(value, config) if name in urls.ATTRIBUTES else text(value, config)
 
