@@ -35,12 +35,13 @@ _NESTED_PASSWORD = re.compile(r"//(?:[^/?#\s]*@|[^/?#\s@:\[]*:(?!\d*(?:[/?#,\s]|
 # of a URL within a URL, too; JSON escapes slashes, and browsers take backslashes for slashes
 _USERINFO = re.compile(r"(?:(?<=:[/\\]{2})|(?<=:\\/\\/))[^/\\\s?#]+@")
 _BLANK = re.compile(r"[\t\r\n]")  # what parsers of URLs leave out
-_HOST = r"(?:\[[0-9a-fA-F:.]+\]|[^:,/]*)(?::[0-9]*)?"
-_HOSTS = re.compile(rf"{_HOST}(?:,{_HOST})*(?:/|$)")
+_NAME = r"(?:\[[0-9a-fA-F:.]+\]|[^:,/]*)"
+# in texts a port may end at a quotation mark, a comma or a colon
+_HOSTS = re.compile(rf"(?:{_NAME}(?::[0-9]*)?,)*{_NAME}(?:(?::[0-9]*)?(?:/|$)|:[0-9]+(?:[^\w:]|:$))")
 _IN_TEXT = re.compile(
     # looking back comes after a character that is rare: three times as fast
     r"[a-z](?<![a-z0-9+.-].)(?:[a-z0-9+.-]{1,31}:\\{0,4}/\\{0,4}/"
-    r"(?:[^\s/@:()]{0,64}:(?!\d+[/?#\s()])\S{0,256}@)?"  # a password, whatever it holds
+    r"(?:[^\s/@:()]{0,64}:(?!\d+(?:[^\w@]|$))\S{0,256}@)?"  # a password, whatever it holds
     r"|(?<=d)ata:(?:[\w.+-]{1,64}/|[,;]))"
     r"(?:[^\s()]|\([^\s()]*\)?)+?(?=(?::\d+){0,2}(?:[\s)]|$))"  # without line and column
     r"|//(?<![\w:/\\]//)[^\s/@:\[]{0,64}:[^\s\[]{0,256}@[^\s()]*"
