@@ -19,7 +19,6 @@ SPAN_TYPE = "otel.span"
 
 _MAX_TYPE = 256  # characters; ^[a-zA-Z0-9_.-]{1,256}$
 _MAX_ATTRIBUTES = 128
-_LONG_NUMBER = 10**13  # the numbers of payment cards have more digits
 _VERSION = "1.0.0"
 
 _NOT_IN_TYPE = re.compile(r"[^a-zA-Z0-9_.-]")
@@ -88,19 +87,19 @@ def allowed(attributes: Mapping[Any, Any], config: RumConfig) -> dict[str, Any]:
 
 
 def _redacted(name: str, value: Any, config: RumConfig) -> Any:
-    """Return what `jsonable` returned with secrets taken out, and without members that are secrets by their names."""
+    """Return what `jsonable` returned with secrets taken out, and without members that their names leave out."""
     if isinstance(value, str):
         return privacy.attribute(name, value, config)
-    if type(value) is int and value >= _LONG_NUMBER:
-        shown = privacy.text(str(value), config)
-        return value if shown == str(value) else shown
+    if isinstance(value, int | float):
+        return privacy.number(value, config)
     if isinstance(value, list):
         return [_redacted(name, member, config) for member in value]
     if isinstance(value, dict):
+        members = ((key, f"{name}.{key}" if name else key, member) for key, member in value.items())
         return {
-            _shown(key, config, MAX_NAME): _redacted(key, member, config)
-            for key, member in value.items()
-            if not privacy.is_secret(key)
+            _shown(key, config, MAX_NAME): _redacted(path, member, config)
+            for key, path, member in members
+            if not privacy.is_member_left_out(path)
         }
     return value
 

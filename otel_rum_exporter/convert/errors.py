@@ -23,9 +23,12 @@ _SAME_S = 1_000_000_000  # ns between an exception's reports by spans and logs t
 
 # exception groups draw a margin before each line
 _PYTHON = re.compile(r'^[ |]*File "(?P<file>[^"\n]+)", line (?P<line>\d{1,9})', re.MULTILINE)
-# Chrome: `at fn (URL:L:C)`, `at URL:L:C`; Firefox and Safari: `fn@URL:L:C`. Read from the right: URLs hold colons.
-_JAVASCRIPT = re.compile(
-    r"(?:at .*?\(|at (?:async )?|[^@]*@)(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})\)?"
+# Chrome: `at fn (URL:L:C)`, `at URL:L:C`; Firefox and Safari: `fn@URL:L:C`, `URL:L:C`. Read from the right: URLs hold
+# colons, and an @. Chrome's stacks begin with the message, whose lines may look like Firefox's.
+_PLACE = r"(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})"
+_JAVASCRIPT = (
+    re.compile(rf"(?:at .*?\(|at (?:async )?){_PLACE}\)?"),
+    re.compile(rf"(?:(?=[a-z][a-z0-9+.-]*://)|[^@:]*@){_PLACE}"),
 )
 _TRACEBACK = re.compile(r'\s*(?:[|+] *)?(?:Exception Group )?(?:Traceback \(most recent call last\)|File ")')
 _JAVASCRIPT_FRAME = re.compile(r"^[ \t]*at .*:\d{1,9}:\d{1,9}\)?[ \t]*$", re.MULTILINE)
@@ -51,14 +54,15 @@ def is_python(stack: str) -> bool:
 
 def innermost_frame(stack: str) -> Frame | None:
     """Return the frame that raised: the last of a Python traceback, else the first of a JavaScript stack."""
-    frames = _python_frames(stack)
+    frames = _python_frames(stack) or _frames_before_message(stack)
     if frames:
         last = frames[-1]
         return Frame(last["file"], int(last["line"]), None)
-    for line in stack[:_MAX_PARSED].splitlines():
-        frame = _JAVASCRIPT.fullmatch(line.strip())
-        if frame and not frame["file"].endswith("<anonymous>") and frame["file"] != "native":
-            return Frame(frame["file"], int(frame["line"]), int(frame["column"]))
+    lines = [line.strip() for line in stack[:_MAX_PARSED].splitlines()]
+    for pattern in _JAVASCRIPT:
+        for frame in filter(None, map(pattern.fullmatch, lines)):
+            if not frame["file"].endswith("<anonymous>") and frame["file"] != "native":
+                return Frame(frame["file"], int(frame["line"]), int(frame["column"]))
     return None
 
 
@@ -71,10 +75,18 @@ def _python_frames(stack: str) -> list[re.Match[str]]:
     return frames
 
 
+def _frames_before_message(stack: str) -> list[re.Match[str]]:
+    """Return the frames of a Python traceback whose message is so long that none is at the end."""
+    if len(stack) <= _MAX_PARSED or not _TRACEBACK.match(stack):
+        return []
+    return list(_PYTHON.finditer(stack[:_MAX_PARSED].rpartition("\n")[0]))
+
+
 def cut_stack(stack: str, length: int, config: RumConfig) -> str | None:
     """Return the end of the stack that names its innermost frame, secrets taken out.
 
-    Units: characters, without the mark; 0 is none.
+    Shape:  a traceback's last characters, unless a long message is all they hold; else the first.
+    Units:  characters, without the mark; 0 is none.
     """
     if length == 0:
         return None

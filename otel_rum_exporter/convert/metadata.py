@@ -207,7 +207,7 @@ class CustomAttributeFilter:
     def _value(self, name: str, value: Any) -> str | float | int | bool | None:
         value = plain(value)
         if not isinstance(value, str):
-            return _number_or_flag(value)
+            return _number_or_flag(value, self._config)
         # what is longer is not worth reading
         value = privacy.attribute(name, value, self._config) if len(value) <= MAX_TEXT else value
         return well_formed(value) if len(value) <= MAX_STRING else None
@@ -220,12 +220,13 @@ def _add(selected: dict[str, Any], key: str, value: Any) -> None:
         selected[key] = value
 
 
-def _number_or_flag(value: Any) -> str | float | int | bool | None:
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
-        return str(value) if value.bit_length() <= MAX_STRING else None
-    if isinstance(value, bool | int):
+def _number_or_flag(value: Any, config: RumConfig) -> str | float | int | bool | None:
+    if isinstance(value, bool):
         return value
-    return value if isinstance(value, float) and abs(value) < float("inf") else None
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        return str(privacy.number(value, config)) if value.bit_length() <= MAX_STRING else None
+    is_finite = isinstance(value, int | float) and abs(value) < float("inf")
+    return privacy.number(value, config) if is_finite else None
 
 
 def _without_machine(attributes: Attributes) -> Attributes:

@@ -14,29 +14,34 @@ from otel_rum_exporter.convert import secrets, urls
 
 # headers and cookies, statements and query texts, message bodies, people, the session itself, arguments of code
 _LEFT_OUT = re.compile(
-    r"db\.(?:statement|query\.(?:text|parameter.*)|operation\.parameter.*|user|connection_string)"
-    r"|graphql\.(?:document|source|operation\.body).*|(?:faas\.)?(?:cypher|sql|query)"
+    r"db\.(?:statement(?:\..*)?|query\.(?:text|parameter.*)|operation\.parameter.*|user|connection_string)"
+    r"|db\.\w+\.(?:values|args|parameters).*|graphql\.(?:document|source|operation\.body|variables?).*|(?:faas\.)?(?:cypher|sql|query)"
     r"|(?:http|rpc|messaging)\..*(?:header|metadata|body|payload|cookie).*|.*\.(?:header|cookies?)\..*"
     r"|gen_ai\..*(?:messages|prompt|completion|instructions|arguments|result).*|gen_ai\.(?:prompt|completion)"
     r"|(?:user|enduser)\..*|session\.previous_id|code\.(?:args|arguments|locals).*"
-    r"|process\.(?:command.*|env.*|owner)|exception\..*|event\.name|otel\.event\.name",
+    r"|process\.(?:command.*|env.*|owner)",
     re.DOTALL,
 )
+_ELSEWHERE = re.compile(r"exception\..*|event\.name|otel\.event\.name", re.DOTALL)  # in an event, by names of its own
 _SECRET = re.compile(
     r"token(?!s)|secret|passw|passphrase|pwd|authorization|api[-_.]?key|access[-_.]?key|private[-_.]?key|credential"
     r"|cookie|csrf|xsrf|bearer|session[-_.]?(?:id|key)|sessid|connect\.sid|social[-_.]?security"
     r"|(?:credit|debit|payment)[-_.]?card|card[-_.]?(?:number|pan)|auth[-_.]?(?:header|code)"
-    r"|(?:^|[-_.])(?:auth|jwt|otp|pin|pan|ssn|iban|cv[vc]2?|sid|e?-?mail|phone)(?:$|[-_.](?:address|number)$)",
+    r"|(?:^|[-_.])(?:auth|jwt|otp|pin|pan|ssn|iban|cv[vc]2?|sid|e?-?mail|phone)(?:$|[-_.]?(?:address|number)$)",
     re.IGNORECASE,
 )
 _CLIENT_ADDRESS = re.compile(
-    r"client\.(?:address|port|socket\..*)|(?:net\.(?:sock\.)?peer|network\.peer)\..*|(?:.*[-_.])?client[-_.]?ip"
-    r"|(?:.*[-_.])?(?:x[-_.]forwarded[-_.]for|forwarded[-_.]for|x[-_.]real[-_.]ip|remote[-_.]addr(?:ess)?)",
+    r"client\.(?:port|socket\..*)|(?:net\.(?:sock\.)?peer|network\.peer)\..*|(?:.*[-_.])?client[-_.]?(?:ip|address)"
+    r"|peer\.(?:address|ipv[46]|hostname|port)|source\.(?:address|port)"
+    r"|(?:.*[-_.])?(?:x[-_.]forwarded[-_.]for|forwarded[-_.]for|x[-_.]real[-_.]ip|connecting[-_.]ip"
+    r"|remote[-_.]?(?:addr(?:ess)?|ip))",
     re.IGNORECASE | re.DOTALL,
 )
 
-# URLs that have no query, fragment, userinfo, and nothing long enough for a secret: most, known for a third of the time
-_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9_-]{0,12}(?:[!$&'()*,./:;=~][A-Za-z0-9_-]{0,12})*")
+_LONG_NUMBER, _LONGER_NUMBER = 10**13, 10**19  # between them are the numbers of payment cards
+
+# URLs that have no query, fragment, userinfo, parameters, and nothing long enough for a secret: most, known for a third of the time
+_PLAIN_URL = re.compile(r"https?://[A-Za-z0-9_-]{0,12}(?:[!$&'()*,./:=~][A-Za-z0-9_-]{0,12})*")
 
 
 def url(value: str, config: RumConfig) -> str:
@@ -75,19 +80,36 @@ def tail(value: str, length: int, config: RumConfig) -> str:
 
 def attribute(name: str, value: str, config: RumConfig) -> str:
     """Return the value of an attribute as it is shown: it is a URL, by its name, or a text."""
-    if name == "url.query":
+    if name.endswith(("url.query", "url.fragment")):
         return url("?" + value, config)[1:]
     return url(value, config) if name in urls.ATTRIBUTES else text(value, config)
 
 
+def number(value: float, config: RumConfig) -> float | str:
+    """Return a number as it is shown: one of a payment card is hidden."""
+    if not _LONG_NUMBER <= abs(value) < _LONGER_NUMBER or value != int(value):
+        return value
+    digits = str(int(value))
+    shown = text(digits, config)
+    return value if shown == digits else shown
+
+
 def is_left_out(name: str) -> bool:
     """Tell whether an attribute's name says that its value is secret, personal, or not an attribute of an event."""
+    return _is_private(name) or _ELSEWHERE.fullmatch(name) is not None
+
+
+def _is_private(name: str) -> bool:
     return bool(_SECRET.search(name) or _LEFT_OUT.fullmatch(name) or is_client_address(name))
 
 
-def is_secret(name: str) -> bool:
-    """Tell whether a name says that its value is a secret, or a person's: of members within an attribute."""
-    return _SECRET.search(name) is not None
+def is_member_left_out(path: str) -> bool:
+    """Tell whether a member of a map is secret or personal, by its own name or with those around it: `http.request.body`."""
+    while not _is_private(path):
+        _, dot, path = path.partition(".")
+        if not dot:
+            return False
+    return True
 
 
 def is_client_address(name: str) -> bool:

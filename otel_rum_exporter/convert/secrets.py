@@ -19,7 +19,7 @@ REACH = 4096
 # --- what looks like a secret by itself
 
 _EMAIL = re.compile(
-    r"(?<![\w.+%-])[\w.+%-]+(?:@|%40)"
+    r"(?<![\w.+%-])[\w.+%-]+(?:@|%(?:25)?40)"
     # code and files have an @, too: react@18.2.0.tgz, icon@2x.png, render@app.min.js
     r"(?!v?\d+\.\d|[\w.-]*\.(?:[cm]?[jt]sx?|s?css|json|x?html?|map|vue|wasm|png|jpe?g|gif|svg|webp|avif|ico)(?![\w-]))"
     r"(?:[\w-]+\.)+(?:[^\W\d_]{2,}|xn--[\w-]+)(?!\w)",
@@ -55,8 +55,18 @@ _ISSUED = re.compile(
 _STRONG = (
     r"passw(?:or)?d|passphrase|pwd|(?:access|auth|refresh|id|session|security|csrf|xsrf|bearer|api)[-_]?token(?!s)"
     r"|api[-_]?key|access[-_]?key(?:[-_]?id)?|secret[-_]?(?:access[-_]?)?key|client[-_]?secret|private[-_]?key"
+    r"|(?:account|storage|master|encryption|signing|subscription)[-_]?key"  # in connection strings of Azure
 )
-_WEAK = r"token(?!s)|secret|credentials?|authorization|jwt|session_?id|phpsessid|connect\.sid|cv[vc]2?"
+_CODE = (
+    "device[-_]?code|verification[-_]?code|confirmation[-_]?code|reset[-_]?code|recovery[-_]?code|security[-_]?code"
+    "|one[-_]?time[-_]?code|oobcode|code[-_]?verifier"
+)
+_WEAK = (
+    r"token(?!s)|secret|credentials?|authorization|jwt|session_?id|sessid|connect\.sid|saml(?:request|response|art)"
+    rf"|cv[vc]2?|{_CODE}"
+    r"|(?<![a-z])(?:pass|otp|ssn|iban)(?![a-z_-])"
+    r"|(?<![\w-])ticket(?==(?:ST|PT|PGT|TGT)-)"  # of CAS: a log may speak of a help desk's
+)
 _PAIR = re.compile(
     rf"""(?P<name>
         (?P<strong>{_STRONG})[\w-]{{0,32}}(?:\\{{0,4}}["'])?\s{{0,4}}(?:=(?![=>])|:(?!:))\s{{0,4}}
@@ -77,7 +87,11 @@ _HEADER = re.compile(
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"\b(Bearer|Basic)( {1,4})(?=[A-Za-z._~+/-]{0,256}[0-9=])[\w.~+/=-]{8,}", re.IGNORECASE)
-_WORD = re.compile("pass|pwd|token|secret|key|cred|authori|cookie|jwt|sess|.sid|cv|bearer|basic")
+# each begins with a letter of its own, which makes a search for all of them twice as fast
+_WORD = re.compile(
+    rf"pass|pwd|token|secret|key|cred|authori|cookie|jwt|sess|\.sid|saml|cv|otp=|ssn|iban|ticket=|bearer|basic|{_CODE}"
+)
+_NAME = re.compile(f"{_STRONG}|{_WEAK}", re.IGNORECASE)
 _LONG = re.compile(r"[A-Za-z0-9_+% \xa0-]{13}")
 
 
@@ -86,17 +100,32 @@ def hide(text: str) -> str:
 
     Shape:  a name stays, its value is hidden: `password=REDACTED`.
     """
+    return hide_values(hide_named(text))
+
+
+def hide_named(text: str) -> str:
+    """Return a text without the values of which a name says that they are secrets."""
     if (" " in text or "=" in text or ":" in text) and _WORD.search(text.lower()):
         text = _HEADER.sub(rf"\1\2{HIDDEN}", text)
         text = _BEARER.sub(rf"\1\2{HIDDEN}", text)
         text = _PAIR.sub(_hidden_pair, text)
-    return hide_values(text)
+    return text
+
+
+def is_name(word: str) -> bool:
+    """Tell whether a value after this name is hidden in texts."""
+    return _NAME.search(word) is not None
 
 
 def hide_values(text: str) -> str:
     """Return a text without what looks like a secret or like personal data by itself."""
-    if "@" in text or "%40" in text:
+    if "@" in text or ("%" in text and ("%40" in text or "%2540" in text)):
         text = _EMAIL.sub(HIDDEN, text)
+    return hide_keys(text)
+
+
+def hide_keys(text: str) -> str:
+    """Return a text without what looks like a token, a key or the number of a payment card by itself."""
     if not _LONG.search(text):
         return text
     return _CARD.sub(_hidden_card, _KEY.sub(HIDDEN, _PRIVATE_KEY.sub(HIDDEN, text)))

@@ -43,7 +43,9 @@ def converted_log(name, body=None, options=None, **attributes):
     return Converter(config).log(log(name, body, **attributes), LogEventIds())
 
 
-def converted_span(name="GET", kind=SpanKind.INTERNAL, attributes=None, events=(), description=None):
+def converted_span(  # noqa: PLR0913 - what a span has
+    name="GET", kind=SpanKind.INTERNAL, attributes=None, events=(), description=None, *, config=CONFIG
+):
     status = Status(StatusCode.ERROR, description) if description else Status()
     context = SpanContext(
         0xFEDCBA9876543210FEDCBA9876543210, 0xFEDCBA9876543210, is_remote=False, trace_flags=TraceFlags(1)
@@ -60,7 +62,7 @@ def converted_span(name="GET", kind=SpanKind.INTERNAL, attributes=None, events=(
         start_time=START_NS,
         end_time=START_NS + 1,
     )
-    return Converter(CONFIG).span(span)
+    return Converter(config).span(span)
 
 
 def call(**attributes):
@@ -333,7 +335,9 @@ def test_queries_that_are_kept():
 # --- attributes by their names
 
 ADDRESSES = ("client.address", "http.client_ip", "net.peer.ip", "network.peer.address", "net.sock.peer.addr",
-             "x-forwarded-for", "http.request.header.x_forwarded_for", "remote_addr", "x-real-ip")  # fmt: skip
+             "x-forwarded-for", "http.request.header.x_forwarded_for", "remote_addr", "x-real-ip",
+             "client_ip", "clientAddress", "http.client.address", "peer.address", "peer.ipv4", "peer.ipv6",
+             "peer.hostname", "source.address", "remote_ip", "cf-connecting-ip")  # fmt: skip
 SECRET_NAMES = (
     "password", "app.password", "db.passwd", "PASSWORD", "mysql_pwd", "passphrase", "secret", "client_secret",
     "app.secret.value", "token", "accessToken", "csrf_token", "csrftoken", "x-xsrf", "auth", "app.auth", "authorization",
@@ -342,12 +346,15 @@ SECRET_NAMES = (
     "sessionId", "app.session.key", "PHPSESSID", "connect.sid", "jwt", "app.jwt", "bearer", "otp", "pin", "ssn",
     "social_security_number", "credit_card", "creditcard", "card.number", "card_number", "cvv", "cvc", "iban",
     "user.email", "user.full_name", "enduser.id", "app.email", "email", "email_address", "phone", "phone_number",
+    "phoneNumber", "db.statement", "db.statement.parameters", "db.postgresql.values", "db.redis.args",
+    "graphql.variables", "graphql.variables.id",
 )  # fmt: skip
 HARMLESS_NAMES = (
     "author", "authority", "authentication.method", "app.tokens", "usage.input_tokens", "cart.items", "keyboard",
     "primary_key", "cache.key", "app.pinned", "passenger", "compass", "secondary", "cardinality", "card.brand",
     "email.sent", "phone.model", "sessions.count", "ip.version", "app.tenant", "order.id", "service.name", "url.path",
     "http.route", "server.address", "shipping", "opt", "description", "companion",
+    "db.redis.database_index", "db.statement_count", "peer.service", "source.line", "remote.service",
 )  # fmt: skip
 
 
@@ -404,3 +411,63 @@ def test_members_of_maps():
         "number": "REDACTED",
         "at": 1768473000123456,
     }
+
+
+def kvlist(**members):
+    values = [{"key": key, "value": each if isinstance(each, dict) else value(each)} for key, each in members.items()]
+    return {"kvlistValue": {"values": values}}
+
+
+def test_members_by_all_names_around_them():
+    """The deny-list counts within bodies and attributes, for a member's own name and for it with those around it."""
+    inner = kvlist(**{"db.statement": "hunter2", "kept": "x", "user.full_name": "hunter2"})
+    request = kvlist(body="hunter2", method="GET", url=kvlist(fragment="state=1&code=hunter2", query="a=1"))
+    members = {
+        "client.address": "hunter2", "user.name": "hunter2", "db.query.text": "hunter2", "client_ip": "hunter2",
+        "http.request.body": "hunter2", "user": kvlist(name="hunter2"), "client": kvlist(address="hunter2", os="x"),
+        "nested": inner, "http": kvlist(request=request), "event": kvlist(name="kept"),
+    }  # fmt: skip
+    kept = {
+        "client": {"os": "x"},
+        "user": {},
+        "event": {"name": "kept"},
+        "nested": {"kept": "x"},
+        "http": {"request": {"method": "GET", "url": {"fragment": "state=1&code=REDACTED"}}},
+    }
+    attributes = [{"key": "app", "value": kvlist(**members)}, {"key": "http", "value": kvlist(request=request)}]
+    record = {"eventName": "order", "timeUnixNano": str(START_NS), "body": kvlist(**members), "attributes": attributes}
+    (item,) = items(json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}))
+    (draft,) = Converter(CONFIG).log(item, LogEventIds()).events
+    details = json.loads(draft.details)
+    assert details["body"] == kept
+    assert details["attributes"] == {"app": kept, "http": kept["http"]}
+
+
+@pytest.mark.parametrize("name", ["url.query", "url.fragment"])
+def test_parts_of_urls(name):
+    """A query or a fragment by itself is redacted as it is within a URL."""
+    assert privacy.attribute(name, "code=hunter2&state=1", CONFIG) == "code=REDACTED&state=1"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (4111111111111111, "REDACTED"),
+        (-4111111111111111, "-REDACTED"),
+        (4111111111111111.0, "REDACTED"),
+        (6200000000000000000, "REDACTED"),
+        (4111111111111112, 4111111111111112),
+        (1768473000123456, 1768473000123456),
+        (10**30, str(10**30)),
+        (41111111111111.5, 41111111111111.5),
+        (1e300, 1e300),
+        (0.5, 0.5),
+        (True, True),
+    ],
+)
+def test_numbers(number, shown):
+    """The number of a card is hidden as a number, too, in custom events and in metadata."""
+    config = configured(attributes=["app.*"])
+    span = converted_span(attributes={"app.number": number}, config=config)
+    assert json.loads(span.events[0].details)["attributes"]["app.number"] == shown
+    assert span.events[0].attributes == {"app_number": shown}

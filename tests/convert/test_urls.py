@@ -39,6 +39,52 @@ CORPUS = [
     ("//jo:pw@shop.example/a", "/a", None, "//shop.example/a"),
     ("http://jo:pw@[2001:db8::7]:80/a", "/a", "2001:db8::7", "http://[2001:db8::7]:80/a"),
     ("ftp://jo:pw@files.example/a", "/a", None, "ftp://files.example/a"),
+    # passwords that hold what ends an authority
+    ("https://jo:pa#ss@h.example/x", None, None, "https://h.example/x"),
+    ("https://jo:pa?ss@h.example/x?y=1", None, None, "https://h.example/x"),
+    ("https://jo:S3/cr@h.example/x", None, None, "https://h.example/x"),
+    ("postgresql://jo:pa#ss@db/x", None, None, "postgresql://db/x"),
+    ("postgresql://jo:12/34@db:5432/x", "/34@db:5432/x", None, "postgresql://db:5432/x"),
+    ("redis://:12#34@cache", "/", None, "redis://cache"),
+    ("https://jo:12#34@h.example", "/", "jo", "https://h.example"),
+    ("https://jo:/34@h.example/x", "/34@h.example/x", "jo", "https://h.example/x"),
+    ("postgresql://jo:pa", None, None, "postgresql://"),
+    ("mongodb://jo:pw@h1:27017,h2:27017/x?w=1", None, None, "mongodb://h1:27017,h2:27017/x"),
+    ("view-source:https://jo:pw@shop.example/", None, None, "view-source:https://shop.example/"),
+    (
+        S + "/proxy/https://jo:pw@h.example/x",
+        "/proxy/https://jo:pw@h.example/x",
+        "shop.example",
+        S + "/proxy/https://h.example/x",
+    ),
+    (S + ":8080/@jo?mail=a", "/@jo", "shop.example", None),
+    (S + ":8080?a=b@c", "/", "shop.example", None),
+    # parameters of a path
+    (S + "/cart;jsessionid=x?a=1", f"/cart;jsessionid={R}", "shop.example", S + f"/cart;jsessionid={R}?a=1"),
+    # secrets within values, and below names, that are percent-encoded
+    (S + "/a?next=/cb?token=x", "/a", "shop.example", S + f"/a?next={R}"),
+    (S + "/a?next=%2Fcb%3Ftoken%3Dx&b=1", "/a", "shop.example", S + f"/a?next={R}&b=1"),
+    (S + "/a?next=%252Fcb%253Ftoken%253Dx", "/a", "shop.example", S + f"/a?next={R}"),
+    (S + "/a?to=https%3A%2F%2Fidp.example%2Fcb%23access_token%3Dx", "/a", "shop.example", S + f"/a?to={R}"),
+    (S + "/a?u=https://jo:pw@h/", "/a", "shop.example", S + f"/a?u={R}"),
+    (S + "/a?u=redis%3A%2F%2F%3Apa%2Fss%40h", "/a", "shop.example", S + f"/a?u={R}"),
+    (S + "/a?json=%7B%22token%22%3A%22x%22%7D", "/a", "shop.example", S + f"/a?json={R}"),
+    (S + "/a?json=%7B%22token%22%3A+%22x%22%7D", "/a", "shop.example", S + f"/a?json={R}"),
+    (S + "/a?%74oken=x&api%5Fkey=y", "/a", "shop.example", S + f"/a?%74oken={R}&api%5Fkey={R}"),
+    (S + "/a?data%5Bpassword%5D=x", "/a", "shop.example", S + f"/a?data%5Bpassword%5D={R}"),
+    (S + "/a?%2Fcb%3Ftoken%3Dx", "/a", "shop.example", S + f"/a?{R}"),
+    (S + "/a?next=%2Fcart%3Fpage%3D2&u=https://shop.example/b&by=name:asc", "/a", "shop.example", None),
+    (S + "/a?json=%7B%22page%22%3A2%7D&at=10:30&q=gr%C3%BC%C3%9Fe", "/a", "shop.example", None),
+    # names that texts know, too
+    (S + "/a?user=jo&pass=x&PHPSESSID=y", "/a", "shop.example", S + f"/a?user=jo&pass={R}&PHPSESSID={R}"),
+    (S + "/a?SAMLResponse=x&oobCode=y", "/a", "shop.example", S + f"/a?SAMLResponse={R}&oobCode={R}"),
+    (S + "/a?cvv=123&ssn=123456789", "/a", "shop.example", S + f"/a?cvv={R}&ssn={R}"),
+    (S + "/a?code_verifier=x&reset_code=y", "/a", "shop.example", S + f"/a?code_verifier={R}&reset_code={R}"),
+    # a ticket is one of CAS, or lets a socket in; the number of one at a help desk goes by other names
+    (S + "/a?ticket=ST-1-x", "/a", "shop.example", S + f"/a?ticket={R}"),
+    (S + "/a?ticket_id=4711&tickets=2", "/a", "shop.example", None),
+    (S + "/a?zip_code=1&country_code=DE&status_code=404&promo_code=x", "/a", "shop.example", None),
+    (S + "/a?compass=n&passenger=2&spin=1&bypass=1&class=ssnx", "/a", "shop.example", None),
     # secrets in the query
     (S + "/a?token=s3cret", "/a", "shop.example", S + f"/a?token={R}"),
     (S + "/a?page=2&token=s3cret&x=1", "/a", "shop.example", S + f"/a?page=2&token={R}&x=1"),
@@ -93,7 +139,7 @@ CORPUS = [
     ("http://[broken/a?token=x", None, None, "http://[broken/a"),
     ("http://jo:pw@[broken/a?token=x", None, None, "http://[broken/a"),
     ("http://shop.example:99999/a?x=1", None, None, "http://shop.example:99999/a"),
-    ("http://jo:pw@shop.example:port/a#b", None, None, "http://shop.example:port/a"),
+    ("http://jo:pw@shop.example:port/a#b", None, None, "http://"),
     ("http://", None, None, None),
     ("http:///a", None, None, None),
     ("://", "://", None, None),
@@ -148,6 +194,22 @@ def test_url_query(url, page, host, shown, url_query):
         ("from capacitor://localhost/a?token=x", f"from capacitor://localhost/a?token={R}",
          "from capacitor://localhost/a"),
         ("HTTPS://jo:pw@shop.example", "HTTPS://shop.example", None),
+        ("no postgresql://jo:pa#ss@db/x", "no postgresql://db/x", None),
+        ("no postgresql://jo:pa/ss@db/x", "no postgresql://db/x", None),
+        ("no postgresql://jo:pa(ss@db/x", "no postgresql://db/x", None),
+        ("no (postgresql://jo:pa)ss@db/x)", "no (postgresql://db/x)", None),
+        ("no https:\\/\\/jo:pw@db\\/x", "no https:\\/\\/db\\/x", None),
+        ("url=//jo:pw@h/x", "url=//h/x", None),
+        ("no route to http://h:8080, http://h:8080: 'http://h:8080' or \"http://[::1]:80\",", None, None),
+        ('{"url":"http://h:8080","mail":"a b"}', None, None),
+        ("no http://jo-1:pw, no http://jo:1pw/", "no http:// no http://", None),
+        ("//svg:rect[@id='x'] // see: jo@h", None, None),
+        ("GET https://h/cb?f=(x)&code=y", f"GET https://h/cb?f=(x)&code={R}", "GET https://h/cb"),
+        ("GET https://h/cb?f=((x))&code=y", f"GET https://h/cb?f=((x))&code={R}", "GET https://h/cb)&"),
+        ("(see https://h/x?y=1)&z", None, "(see https://h/x)&z"),
+        ("GET /cb?next=https://h/cb&token=x", f"GET /cb?next=https://h/cb&token={R}", "GET /cb?"),
+        ("src data:,abc and data:;base64,YWJj", "src data: and data:", None),
+        ("the data:, none", None, None),
     ],
 )  # fmt: skip
 def test_redact_text(text, shown, dropped):
@@ -156,7 +218,9 @@ def test_redact_text(text, shown, dropped):
     assert urls.redact_text(text, "drop").lower() == (dropped or shown or text).lower()
 
 
-@pytest.mark.parametrize("unit", ["?", "a", "a.b", "a://", ":1", "?a=", "//@"])
+@pytest.mark.parametrize(
+    "unit", ["?", "a", "a.b", "a://", ":1", "?a=", "//@", "a://b:", "//a:", "&a=(", "a://(", "?a=%3D", "://a:@"]
+)
 def test_redact_text_is_linear(unit):
     """No text takes long: with time that grows as the square of the length this would take minutes."""
     assert urls.redact_text(unit * 300_000 + "?", "redact")
@@ -169,6 +233,8 @@ def test_redact_text_is_linear(unit):
         (S + "/app?x=1#/cart?y=2", "#/cart?y=2", "/app#/cart?y=2"),
         (S + "/app#/reset?token=s3cret", f"#/reset?token={R}", f"/app#/reset?token={R}"),
         (S + "/app#access_token=s3cret&state=y", f"#access_token={R}&state=y", f"/app#access_token={R}&state=y"),
+        (S + "/app#/reset?next=/x?token=s3cret", f"#/reset?next={R}", f"/app#/reset?next={R}"),
+        (S + "/app#pass=s3cret", f"#pass={R}", f"/app#pass={R}"),
         (S + "/app", "/app", "/app"),
         (S + "#", "/", "/"),
         (None, None, None),
