@@ -15,7 +15,7 @@ import click
 from otel_rum_exporter.config import ConfigError
 from otel_rum_exporter.gateway.log_lines import write_logs
 from otel_rum_exporter.gateway.server import Addresses, GatewayServer
-from otel_rum_exporter.gateway.settings import GatewayOptions, Policy, Settings
+from otel_rum_exporter.gateway.settings import GatewayOptions, Settings
 from otel_rum_exporter.gateway.settings_file import is_loopback, load
 from otel_rum_exporter.gateway.settings_shown import shown
 from otel_rum_exporter.spool.files import SpoolDirectory
@@ -65,8 +65,8 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
     write_logs(settings.gateway.log_format, access=settings.gateway.access_log)
     _warn(settings)
 
-    def reload() -> Policy:
-        return load(flags, os.environ, path).policy
+    def reload(running: Settings) -> Settings:
+        return load(flags, os.environ, path, running)
 
     try:
         server = GatewayServer(settings, lambda addresses: click.echo(greeting(settings, addresses)), reload)

@@ -218,6 +218,7 @@ BROWSER = f'kind = "browser"\ntoken = "{TOKEN}"\n'
         ("[[tokens]]\ntoken = 12345\n", "tokens[1].token: a value given, accepted: text"),
         ("[[tokens]]\ntoken_env = 'UNSET'\n", "tokens[1].token_env: the environment variable of this name is not set"),
         ("[[tokens]]\ntoken_file = '/nowhere/token'\n", "tokens[1].token_file: cannot be read: No such file"),
+        ('[[tokens]]\ntoken_file = "a\\u0000b"\n', "tokens[1].token_file: cannot be read: no file has this name"),
         (f"[[tokens]]\ntoken = '{TOKEN}'\n" * 2, "tokens[2]: the same token as another one's"),
         (f"[[tokens]]\ntoken = '{TOKEN}'\norigins = ['https://a.example']\n", "tokens[1].origins: only of a browser's"),
         (f"[[tokens]]\n{BROWSER}", "tokens[1]: a browser's token needs app_monitor and origins"),
