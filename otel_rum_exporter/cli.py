@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 _OF_THE_DEMO = ("flask", "requests", "opentelemetry.")
@@ -9,6 +10,9 @@ _OF_THE_DEMO = ("flask", "requests", "opentelemetry.")
 
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:2] == ["gateway"] and hasattr(signal, "SIGHUP"):
+        # it has a handler later; until then, and its imports take a while, the signal would be the end of it
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         from otel_rum_exporter.commands import commands  # noqa: PLC0415 - needs the extra `server`
 

@@ -83,6 +83,10 @@ class Receiver:
             answer = self._failure(head, refused.http_status, str(refused))
         except Denied as denied:
             answer = self._denial(head, denied)
+        except asyncio.CancelledError:
+            if not desk.watch.is_draining:
+                raise
+            answer = self._denial(head, _stopping(closes=True))  # whose sender tries again, as it would not after 500
         except Exception as error:  # noqa: BLE001 - its sender tries again; the others go on
             desk.counts.faults += 1
             # not its message, in which may be what was sent
@@ -104,7 +108,7 @@ class Receiver:
         client = desk.gate.client_of(head)
         caller = desk.gate.enter(head, client, origin)
         if desk.watch.is_draining:  # what is being read already is still taken
-            raise Denied(503, "the gateway is about to stop", wait_s=1.0)
+            raise _stopping()
         self._check_room(client)
         body = await desk.bodies.read(receive, client)
         desk.counts.received_bytes += len(body)
@@ -136,7 +140,7 @@ class Receiver:
         counts = self._desk.counts
         self._desk.gate.charge(caller, taken.weight)
         if not taken.admission.is_taken:
-            raise Denied(503, "the gateway is about to stop", wait_s=1.0)
+            raise _stopping()
         self._desk.watch.note(is_kept=taken.admission.is_kept)
         if not taken.admission.is_kept:
             raise Denied(503, "the events could not be kept; the same request may be sent again", wait_s=2.0)
@@ -175,6 +179,10 @@ class Receiver:
             duration_ms=round(duration_s * 1000, 1),
         )
         _access.info("request", extra=said)
+
+
+def _stopping(*, closes: bool = False) -> Denied:
+    return Denied(503, "the gateway is about to stop", wait_s=1.0, closes=closes)
 
 
 async def reply(send: Send, answer: Answer) -> None:

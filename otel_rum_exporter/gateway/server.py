@@ -41,6 +41,7 @@ from otel_rum_exporter.stats import CauseLog, printable
 
 _DELIVERY_SHARE = 0.3  # of the time to drain, for the last deliveries; with a spool they may as well wait
 _OPERATIONS_CONNECTIONS = 100
+_LAST_ANSWERS_S = 0.5  # of the time to answer: for telling those who have taken all of it
 _PATIENCE_S = 3.0  # with a disk that stalls: senders wait for an answer for ten, and to send again costs them more
 
 _logger = logging.getLogger(__name__)
@@ -233,6 +234,16 @@ class _Server(uvicorn.Server):
         """Begin to accept connections."""
         await super().startup(sockets)
         self.is_started.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop. Requests that do not come to their end are cancelled before uvicorn does so, which takes it for an error."""
+        grace_s = self.config.timeout_graceful_shutdown or 0
+        asyncio.get_running_loop().call_later(max(0.0, grace_s - _LAST_ANSWERS_S), self._end_requests)
+        await super().shutdown(sockets)
+
+    def _end_requests(self) -> None:
+        for each in list(self.server_state.tasks):
+            each.cancel()
 
 
 async def _started(servers: Sequence[_Server], serving: Sequence[asyncio.Future[None]]) -> None:
