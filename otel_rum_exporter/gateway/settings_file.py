@@ -178,7 +178,7 @@ class _Loading:
         for name in dict.fromkeys((*options, *self._table("exporter"))):
             variable = variable_of(name, options[name]) if name in options else None
             self._sources["exporter", name], arguments[name] = self._given("exporter", name, variable)
-        for name, value in self._own_defaults(gateway).items():
+        for name, value in self._own_defaults(gateway):
             if self._sources["exporter", name] == _DEFAULT:
                 self._sources["exporter", name], arguments[name] = _OWN_DEFAULT, value
         if not gateway.spool:
@@ -192,10 +192,15 @@ class _Loading:
             return RumConfig(**read(options, arguments, environ).values)  # for what else is to be checked
         return self._with_region(config)
 
-    def _own_defaults(self, gateway: GatewayOptions) -> dict[str, Any]:
-        """Return what differs from an exporter in a process: others' sessions, and nothing accepted may be lost."""
-        spool = {"spool_dir": default_spool_dir(self._environ)} if gateway.spool else {}
-        return {"session": "require", "spool_fsync": True, "overflow": "drop_newest", **spool}
+    def _own_defaults(self, gateway: GatewayOptions) -> Iterator[tuple[str, Any]]:
+        """Yield what differs from an exporter in a process: others' sessions, and nothing accepted may be lost."""
+        yield from {"session": "require", "spool_fsync": True, "overflow": "drop_newest"}.items()
+        if gateway.spool and self._sources["exporter", "spool_dir"] == _DEFAULT:
+            try:
+                yield "spool_dir", default_spool_dir(self._environ)
+            except RuntimeError:  # of Path.home
+                variable = variable_of("spool_dir", options_of(RumConfig)["spool_dir"])
+                self._problems.append(Problem("spool_dir", variable, "needed where the user has no home directory"))
 
     def _with_sources_elsewhere(self, config: RumConfig, environ: Environ) -> RumConfig:
         """Take note of what AWS's own variables say."""
@@ -206,9 +211,9 @@ class _Loading:
         return config
 
     def _with_region(self, config: RumConfig) -> RumConfig:
-        """Return the configuration with the AWS profile's region, if it has none and AWS's own endpoint needs one."""
+        """Return the configuration with the AWS profile's region, if it has none: requests to any endpoint are of one."""
         is_named_badly = any(each.option in {"region", "endpoint"} for each in self._problems)
-        if config.region or config.endpoint or is_named_badly:
+        if config.region or is_named_badly:
             return config
         try:
             region = get_session().get_config_variable("region")

@@ -179,6 +179,18 @@ def test_the_default_takes_what_names_no_listed_app_monitor(gateways, rum):
     assert monitors(gateway, rum) == [OTHER_MONITOR]
 
 
+def test_the_only_app_monitor_takes_what_names_none(gateways, rum):
+    """Where one app monitor is listed it need not be named; what names another one is not its, and is rejected."""
+    gateway = gateways(rum, f'{NO_RATES}[[app_monitors]]\nid = "{MONITOR}"\n', monitor=None)
+    client = gateway.client()
+    for said in (None, "", MONITOR.upper()):
+        resource = {} if said is None else {"aws.rum.appmonitor.id": said}
+        assert client.post(spans(resource=resource)).partial_success == (0, ""), said
+    answer = client.post(spans(resource={"aws.rum.appmonitor.id": OTHER_MONITOR}))
+    assert answer.partial_success == (1, "1 not_configured")
+    assert monitors(gateway, rum) == [MONITOR] * 3
+
+
 def test_a_page_cannot_choose_what_a_request_says_of_the_application(guarded, rum):
     """Name and version are those of the configuration, whatever the page's resource says."""
     resource = {"service.name": "evil", "service.version": "666", "aws.rum.appmonitor.alias": "other"}
