@@ -13,11 +13,14 @@ import pytest
 
 from otel_rum_exporter import RumLogRecordExporter, RumSpanExporter, otlp
 from otel_rum_exporter.commands.convert_files import requests
+from otel_rum_exporter.commands.serve_local import greeting
+from otel_rum_exporter.local.settings import Settings
 from otel_rum_exporter.testing import APP_MONITOR_ID, LocalRum
 
 PROGRAM = str(Path(sys.executable).with_name("otel-rum-exporter"))
 SAMPLES = Path(__file__).resolve().parent.parent / "otel_rum_exporter/demo/browser"
 FILES = sorted(SAMPLES.glob("*.json"))
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound to it
 SESSION = "6f0c2a51-9a53-4a0e-8f0b-0d3d7c1f2b11"
 
 
@@ -346,6 +349,29 @@ def test_local_does_not_repeat_secrets():
     assert code == 2
     assert "ACCESS:SECRET" in problems[-1]
     assert "very-secret" not in problems[-1]
+
+
+@pytest.mark.parametrize(
+    ("host", "here"), [(EVERYWHERE, "127.0.0.1"), ("::", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("shop", "shop")]
+)
+def test_local_names_an_address_that_can_be_reached(host, here):
+    """What listens on all addresses is none to send to, neither for an exporter nor for curl."""
+    settings = Settings(host=host)
+    text = greeting(settings, f"http://[{host}]:1" if ":" in host else f"http://{host}:1")
+    assert f"  export OTEL_EXPORTER_RUM_ENDPOINT=http://{here}:1\n" in text
+    assert len(re.findall(rf"^  curl http://{re.escape(here)}:1/api/", text, re.MULTILINE)) == 3
+    assert ("name of this machine" in text) == (host in {EVERYWHERE, "::"})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "accepted"),
+    [("--monitor", "foo", "a UUID such as"), ("--region", "x y", "an AWS region such as")],
+)
+def test_local_refuses_what_an_exporter_would(option, value, accepted):
+    """What it prints is to be copied."""
+    code, output, problems = run("local", "--port", "0", option, value)
+    assert (code, output) == (2, "")
+    assert problems[-1].startswith(f"Error: Invalid value for '{option}': '{value}' given, accepted: {accepted}")
 
 
 def test_local_says_that_a_port_is_taken():

@@ -18,6 +18,7 @@ from otel_rum_exporter.gateway.server import Addresses, GatewayServer
 from otel_rum_exporter.gateway.settings import GatewayOptions, Settings
 from otel_rum_exporter.gateway.settings_file import is_loopback, load
 from otel_rum_exporter.gateway.settings_shown import shown
+from otel_rum_exporter.sockets import url_here
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import SpoolError
 
@@ -30,9 +31,6 @@ Send to it{where}; items need session.id:
 
 {variables}
 """
-
-# what listens on all addresses is reached under one: what to replace in the URL by what
-_EVERYWHERE = {"0.0.0.0": ("0.0.0.0", "127.0.0.1"), "::": ("[::]", "[::1]")}  # noqa: S104 - only compared
 
 Flags = Mapping[str, Mapping[str, Any]]
 
@@ -79,10 +77,8 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
 
 def greeting(settings: Settings, addresses: Addresses) -> str:
     """Return what is printed as soon as a gateway accepts connections. No token is in it."""
-    url, where = addresses.url, ""
-    if (host := settings.gateway.host) in _EVERYWHERE:
-        url = url.replace(*_EVERYWHERE[host], 1)
-        where = " (elsewhere by the name of this machine)"
+    url = url_here(addresses.url, settings.gateway.host)
+    where = "" if url == addresses.url else " (elsewhere by the name of this machine)"
     variables = {
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",  # many SDKs speak gRPC unless told otherwise
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
