@@ -19,6 +19,11 @@ def main() -> None:
         commands(prog_name="otel-rum-exporter")
     except ModuleNotFoundError as error:
         sys.exit(_hint(error.name or str(error)))
+    except OSError as error:  # of standard output, most of all
+        from otel_rum_exporter.commands.output import discard_output  # noqa: PLC0415 - as above
+
+        discard_output()
+        sys.exit(f"otel-rum-exporter: {error}")
 
 
 def _hint(missing: str) -> str:

@@ -285,6 +285,53 @@ def test_reader_that_has_enough_is_no_error(tmp_path):
         assert process.wait(30) == 0
 
 
+# broken standard streams
+
+
+FULL = Path("/dev/full")
+SENDS = ("--region", "us-east-1", "--app-monitor-id", APP_MONITOR_ID, "--no-spool")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["convert", str(FILES[0])],
+        ["local", "--port", "0"],
+        ["gateway", "--port", "0", "--operations-port", "0", *SENDS],
+        ["gateway", "--check", *SENDS],
+    ],
+    ids=["help", "convert", "local", "gateway", "check"],
+)
+def test_output_that_cannot_be_written_is_one_line(arguments):
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [PROGRAM, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(OTEL_EXPORTER_RUM_SESSION="process"),
+            timeout=60,
+            check=False,
+        )
+    lines = [line for line in done.stderr.decode().splitlines() if " dropped: " not in line]
+    assert (done.returncode, lines) == (1, ["otel-rum-exporter: [Errno 28] No space left on device"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("stream", "problem"), [("<&-", "standard input is closed"), (">&-", "standard output is closed")]
+)
+def test_a_closed_stream_is_one_line(tmp_path, stream, problem):
+    (tmp_path / "a.json").write_bytes(lines(log("a", session_id=SESSION)))
+    file = "-" if stream == "<&-" else tmp_path / "a.json"
+    command = f"'{PROGRAM}' convert {file} {stream}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, env=environment(), timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, f"Error: {problem}\n")
+
+
 # local
 
 

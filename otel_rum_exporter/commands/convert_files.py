@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from otel_rum_exporter.commands.offline import Offline
+from otel_rum_exporter.commands.output import discard_output
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import Batch
@@ -40,9 +41,8 @@ def convert_files(paths: Iterable[str], app_monitor_id: str | None) -> int:
     problems = sum(_read(path, offline) for path in paths)
     try:
         _write(event for batch in offline.batches() for event in _events(batch))
-    except BrokenPipeError:
-        # who reads has enough; nothing may fail on the way out, when Python flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # who reads has enough
+        discard_output()
     statistics = offline.statistics()
     _report("item", statistics.items_dropped)
     _report("event", statistics.events_dropped)
@@ -53,6 +53,8 @@ def _read(path: str, offline: Offline) -> int:
     """Convert a file request by request, and report those that cannot be read. Returns how many those are."""
     name = "stdin" if path == "-" else path
     problems = 0
+    if path == "-" and sys.stdin is None:
+        raise click.ClickException("standard input is closed")
     with click.open_file(path, "rb") as file:
         for number, request in requests(file):
             problem = _problem(request, offline)
@@ -112,6 +114,8 @@ def _events(batch: Batch) -> Iterator[dict[str, Any]]:
 
 
 def _write(events: Iterable[dict[str, Any]]) -> None:
+    if sys.stdout is None:
+        raise click.ClickException("standard output is closed")
     stdout = sys.stdout.buffer
     stdout.writelines(msgspec.json.encode(event) + b"\n" for event in events)
     stdout.flush()

@@ -131,15 +131,17 @@ class GatewayServer:
         watching = asyncio.ensure_future(self._watch_on())
         # what an earlier gateway left in the spool leaves from now on
         await asyncio.to_thread(self.pipeline.admit_spans, [])
-        self._on_ready(self.addresses)
-        await self._stopping.wait()
-        deadline = time.monotonic() + self._settings.gateway.drain_timeout / 1000
-        self._watch.is_draining = receiver.should_exit = True
-        await serving[0]
-        await asyncio.to_thread(self._shut_pipeline, deadline)
-        watching.cancel()
-        operations.should_exit = True  # until now it has said that the gateway is about to stop
-        await serving[1]
+        try:
+            self._on_ready(self.addresses)
+            await self._stopping.wait()
+        finally:
+            deadline = time.monotonic() + self._settings.gateway.drain_timeout / 1000
+            self._watch.is_draining = receiver.should_exit = True
+            await serving[0]
+            await asyncio.to_thread(self._shut_pipeline, deadline)
+            watching.cancel()
+            operations.should_exit = True  # until now it has said that the gateway is about to stop
+            await serving[1]
 
     def _shut_pipeline(self, deadline: float) -> None:
         left = max(0.0, deadline - time.monotonic())
