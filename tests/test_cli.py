@@ -219,6 +219,16 @@ def test_document_over_several_lines_is_one_request():
     assert (code, [event["type"] for event in events], problems) == (0, ["a"], [])
 
 
+def test_text_that_is_cut_within_a_character_is_converted():
+    """In a line of its own as in a document over several lines; what is missing is U+FFFD."""
+    request = log("a", session_id=SESSION, note="cut CUT")
+    for indent in (None, 2):
+        text = json.dumps(request, indent=indent).replace("CUT", r"\ud83d")
+        code, events, problems = convert("-", stdin=text.encode())
+        assert (code, len(events), problems) == (0, 1, [])
+        assert "cut \ufffd" in json.dumps(events, ensure_ascii=False)
+
+
 def test_lines_are_read_one_by_one():
     """A file of any size needs no more memory for reading than its longest line."""
 

@@ -17,6 +17,7 @@ from otel_rum_exporter.commands.output import discard_output
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import Batch
+from otel_rum_exporter.json_repairs import whole_characters
 from otel_rum_exporter.otlp import OtlpError, items
 
 _HINTS = {DropReason.NO_SESSION: " (OTEL_EXPORTER_RUM_SESSION=process puts them into one session)"}
@@ -93,7 +94,7 @@ def requests(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _is_json(text: bytes) -> bool:
     try:
-        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        msgspec.json.decode(whole_characters(text), type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
