@@ -104,9 +104,23 @@ def _check_tls(gateway: GatewayOptions) -> None:
     if gateway.tls_certificate is None or gateway.tls_key is None:
         return
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(gateway.tls_certificate, gateway.tls_key)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(gateway.tls_certificate, gateway.tls_key, _no_passphrase)
     except OSError as error:  # SSLError is one
-        _exit("The TLS certificate is not usable:", f"{gateway.tls_certificate}, {gateway.tls_key}: {error.strerror}")
+        _exit("The TLS certificate is not usable:", f"{gateway.tls_certificate}, {gateway.tls_key}: {_why_not(error)}")
+
+
+def _no_passphrase() -> NoReturn:
+    """Answer OpenSSL, which would ask on the terminal otherwise."""
+    raise PermissionError(errno.EACCES, "the key is encrypted")
+
+
+def _why_not(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return error.strerror or str(error)
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key is not the certificate's"
+    return "not a certificate, or not a private key, in PEM"  # OpenSSL's own words are "PEM lib"
 
 
 def _make_spool(settings: Settings) -> None:

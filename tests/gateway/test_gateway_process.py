@@ -280,6 +280,28 @@ def test_a_certificate_that_cannot_be_used(tmp_path):
     assert "nowhere.pem" in errors
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("rsa -aes256 -passout pass:secret -in {key} -out {bad}", "the key is encrypted"),
+        ("genrsa -out {bad} 2048", "the key is not the certificate's"),
+        ("x509 -in {certificate} -out {bad}", "not a certificate, or not a private key, in PEM"),
+    ],
+    ids=["encrypted", "another one's", "no key"],
+)
+def test_a_key_that_cannot_be_used(tmp_path, certificate, change, said):
+    """It is said in words, and nobody is asked for a passphrase."""
+    names = {"certificate": certificate[0], "key": certificate[1], "bad": tmp_path / "bad.pem"}
+    command = [shutil.which("openssl"), *(part.format(**names) for part in change.split())]
+    subprocess.run(command, check=True, capture_output=True)
+    path = tmp_path / "gateway.toml"
+    path.write_text(f"[gateway]\ntls_certificate = '{certificate[0]}'\ntls_key = '{names['bad']}'\n")
+    code, _, errors = run("--config", path, "--app-monitor-id", MONITOR, "--no-spool")
+    assert (code, errors) == (
+        2, f"The TLS certificate is not usable:\n  {certificate[0]}, {names['bad']}: {said}\n",
+    )  # fmt: skip
+
+
 # on disk
 
 
