@@ -229,7 +229,7 @@ class _Loading:
 
     def _monitors(self, exporter: RumConfig, running: Settings | None) -> Monitors:
         entries = read_monitors(self._array("app_monitors"), self._problem)
-        if running is not None and bool(entries) != bool(running.policy.monitors):
+        if running is not None and bool(self._array("app_monitors")) != bool(running.policy.monitors):
             self._problem("app_monitors", "the first ones, or none any more, take a restart")
             return running.policy.monitors
         is_named_badly = any(each.option.removeprefix("exporter.").startswith("app_monitor") for each in self._problems)
