@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -18,6 +19,9 @@ import msgspec
 from msgspec import Struct
 from opentelemetry.trace import SpanKind, StatusCode
 
+from otel_rum_exporter.json_repairs import whole_characters
+
+_NOT_JSON = (msgspec.DecodeError, RecursionError, UnicodeError)
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
 _HAS_IS_REMOTE, _IS_REMOTE = 0x100, 0x200  # SpanFlags
 _HEX = re.compile(r"[0-9a-fA-F]+")
@@ -134,17 +138,22 @@ def items(request: bytes | str) -> list[Span | Log]:
     Shape:  the request's items in their order; members that OTLP does not know are ignored, as its rules ask.
     Errors: OtlpError for what is not JSON, not an object, or holds a member of the wrong type.
     """
-    try:
-        decoded = msgspec.json.decode(request)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise OtlpError(f"not JSON: {error}") from None
-    body = _object(decoded, "the request")
+    body = _object(_decoded(request), "the request")
     if body and "resourceSpans" not in body and "resourceLogs" not in body:
         raise OtlpError("neither resourceSpans nor resourceLogs")
     return [
         *_records(body, "resourceSpans", "scopeSpans", "spans", _span),
         *_records(body, "resourceLogs", "scopeLogs", "logRecords", _log),
     ]
+
+
+def _decoded(request: bytes | str) -> Any:
+    with suppress(*_NOT_JSON):
+        return msgspec.json.decode(request)
+    try:
+        return msgspec.json.decode(whole_characters(request.encode() if isinstance(request, str) else request))
+    except _NOT_JSON as error:
+        raise OtlpError(f"not JSON: {error}") from None
 
 
 def _records(

@@ -13,11 +13,14 @@ import pytest
 
 from otel_rum_exporter import RumLogRecordExporter, RumSpanExporter, otlp
 from otel_rum_exporter.commands.convert_files import requests
+from otel_rum_exporter.commands.serve_local import greeting
+from otel_rum_exporter.local.settings import Settings
 from otel_rum_exporter.testing import APP_MONITOR_ID, LocalRum
 
 PROGRAM = str(Path(sys.executable).with_name("otel-rum-exporter"))
 SAMPLES = Path(__file__).resolve().parent.parent / "otel_rum_exporter/demo/browser"
 FILES = sorted(SAMPLES.glob("*.json"))
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - nothing is bound to it
 SESSION = "6f0c2a51-9a53-4a0e-8f0b-0d3d7c1f2b11"
 
 
@@ -216,6 +219,16 @@ def test_document_over_several_lines_is_one_request():
     assert (code, [event["type"] for event in events], problems) == (0, ["a"], [])
 
 
+def test_text_that_is_cut_within_a_character_is_converted():
+    """In a line of its own as in a document over several lines; what is missing is U+FFFD."""
+    request = log("a", session_id=SESSION, note="cut CUT")
+    for indent in (None, 2):
+        text = json.dumps(request, indent=indent).replace("CUT", r"\ud83d")
+        code, events, problems = convert("-", stdin=text.encode())
+        assert (code, len(events), problems) == (0, 1, [])
+        assert "cut \ufffd" in json.dumps(events, ensure_ascii=False)
+
+
 def test_lines_are_read_one_by_one():
     """A file of any size needs no more memory for reading than its longest line."""
 
@@ -282,6 +295,53 @@ def test_reader_that_has_enough_is_no_error(tmp_path):
         assert process.wait(30) == 0
 
 
+# broken standard streams
+
+
+FULL = Path("/dev/full")
+SENDS = ("--region", "us-east-1", "--app-monitor-id", APP_MONITOR_ID, "--no-spool")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no device that is always full")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["convert", str(FILES[0])],
+        ["local", "--port", "0"],
+        ["gateway", "--port", "0", "--operations-port", "0", *SENDS],
+        ["gateway", "--check", *SENDS],
+    ],
+    ids=["help", "convert", "local", "gateway", "check"],
+)
+def test_output_that_cannot_be_written_is_one_line(arguments):
+    with FULL.open("wb") as full:
+        done = subprocess.run(
+            [PROGRAM, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(OTEL_EXPORTER_RUM_SESSION="process"),
+            timeout=60,
+            check=False,
+        )
+    lines = [line for line in done.stderr.decode().splitlines() if " dropped: " not in line]
+    assert (done.returncode, lines) == (1, ["otel-rum-exporter: [Errno 28] No space left on device"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(
+    ("stream", "problem"), [("<&-", "standard input is closed"), (">&-", "standard output is closed")]
+)
+def test_a_closed_stream_is_one_line(tmp_path, stream, problem):
+    (tmp_path / "a.json").write_bytes(lines(log("a", session_id=SESSION)))
+    file = "-" if stream == "<&-" else tmp_path / "a.json"
+    command = f"'{PROGRAM}' convert {file} {stream}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command], capture_output=True, text=True, env=environment(), timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, f"Error: {problem}\n")
+
+
 # local
 
 
@@ -346,6 +406,29 @@ def test_local_does_not_repeat_secrets():
     assert code == 2
     assert "ACCESS:SECRET" in problems[-1]
     assert "very-secret" not in problems[-1]
+
+
+@pytest.mark.parametrize(
+    ("host", "here"), [(EVERYWHERE, "127.0.0.1"), ("::", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("shop", "shop")]
+)
+def test_local_names_an_address_that_can_be_reached(host, here):
+    """What listens on all addresses is none to send to, neither for an exporter nor for curl."""
+    settings = Settings(host=host)
+    text = greeting(settings, f"http://[{host}]:1" if ":" in host else f"http://{host}:1")
+    assert f"  export OTEL_EXPORTER_RUM_ENDPOINT=http://{here}:1\n" in text
+    assert len(re.findall(rf"^  curl http://{re.escape(here)}:1/api/", text, re.MULTILINE)) == 3
+    assert ("name of this machine" in text) == (host in {EVERYWHERE, "::"})
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "accepted"),
+    [("--monitor", "foo", "a UUID such as"), ("--region", "x y", "an AWS region such as")],
+)
+def test_local_refuses_what_an_exporter_would(option, value, accepted):
+    """What it prints is to be copied."""
+    code, output, problems = run("local", "--port", "0", option, value)
+    assert (code, output) == (2, "")
+    assert problems[-1].startswith(f"Error: Invalid value for '{option}': '{value}' given, accepted: {accepted}")
 
 
 def test_local_says_that_a_port_is_taken():

@@ -228,6 +228,14 @@ def test_broken_requests(request_body, message):
         otlp.items(request_body)
 
 
+@pytest.mark.parametrize("kind", [bytes, str])
+def test_halves_of_characters(kind):
+    """Text that a script has cut within an emoji costs nobody the line that it is in."""
+    request = logs({"eventName": "cut CUT", "body": {"stringValue": r"CUT and whole"}}).replace("CUT", r"\ud83d")
+    (item,) = otlp.items(request.encode() if kind is bytes else request)
+    assert (item.log_record.event_name, item.log_record.body) == ("cut \ufffd", "\ufffd and whole")
+
+
 def test_ids_are_hex_of_either_case():
     """Some senders write capitals."""
     (span,) = otlp.items(spans({"traceId": TRACE.upper(), "spanId": SPAN.upper()}))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from otel_rum_exporter.commands.spool import spool
+from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.local.settings import MAX_EVENTS, Credentials, Settings
+from otel_rum_exporter.options import options_of
 from otel_rum_exporter.testing import APP_MONITOR_ID
 
 _DEFAULT_PORT = 8790
@@ -46,6 +49,21 @@ def demo(users: int) -> None:
     sys.exit(0 if run(users) else 1)
 
 
+def _accepted_by(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return what refuses a value that an option of the exporter would: it is printed for an exporter to be set to."""
+    facts = options_of(RumConfig)[name]
+
+    def check(_context: click.Context, _option: click.Parameter, given: str | tuple[str, ...] | None) -> Any:
+        for each in (given,) if isinstance(given, str) else given or ():
+            try:
+                facts.kind.parse(each)
+            except ValueError:  # noqa: PERF203 - the first bad one ends it
+                raise click.BadParameter(f"{facts.kind.show(each)} given, accepted: {facts.accepts}") from None
+        return given
+
+    return check
+
+
 def _parse_credentials(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> Any:
     try:
         return tuple(map(Credentials.parse, given))
@@ -64,8 +82,19 @@ def _parse_credentials(_context: click.Context, _option: click.Parameter, given:
     multiple=True,
     help="Verify SigV4 signatures with this key; repeatable.  [default: accept everything]",
 )
-@click.option("--region", metavar="REGION", help="Region that signatures must name.  [default: any]")
-@click.option("--monitor", multiple=True, metavar="UUID", help="App monitor that exists; repeatable.  [default: any]")
+@click.option(
+    "--region",
+    callback=_accepted_by("region"),
+    metavar="REGION",
+    help="Region that signatures must name.  [default: any]",
+)
+@click.option(
+    "--monitor",
+    callback=_accepted_by("app_monitor_id"),
+    multiple=True,
+    metavar="UUID",
+    help="App monitor that exists; repeatable.  [default: any]",
+)
 @click.option("--lenient", is_flag=True, help="Answer 200 to invalid events and list them, as the service drops them.")
 @click.option("--allow-unsigned", is_flag=True, help="Accept unsigned requests although there are credentials.")
 @click.option("--max-events", type=click.IntRange(1), default=MAX_EVENTS, show_default=True, help="Events per request.")

@@ -13,9 +13,11 @@ import click
 import msgspec
 
 from otel_rum_exporter.commands.offline import Offline
+from otel_rum_exporter.commands.output import discard_output
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import Batch
+from otel_rum_exporter.json_repairs import whole_characters
 from otel_rum_exporter.otlp import OtlpError, items
 
 _HINTS = {DropReason.NO_SESSION: " (OTEL_EXPORTER_RUM_SESSION=process puts them into one session)"}
@@ -40,9 +42,8 @@ def convert_files(paths: Iterable[str], app_monitor_id: str | None) -> int:
     problems = sum(_read(path, offline) for path in paths)
     try:
         _write(event for batch in offline.batches() for event in _events(batch))
-    except BrokenPipeError:
-        # who reads has enough; nothing may fail on the way out, when Python flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # who reads has enough
+        discard_output()
     statistics = offline.statistics()
     _report("item", statistics.items_dropped)
     _report("event", statistics.events_dropped)
@@ -53,6 +54,8 @@ def _read(path: str, offline: Offline) -> int:
     """Convert a file request by request, and report those that cannot be read. Returns how many those are."""
     name = "stdin" if path == "-" else path
     problems = 0
+    if path == "-" and sys.stdin is None:
+        raise click.ClickException("standard input is closed")
     with click.open_file(path, "rb") as file:
         for number, request in requests(file):
             problem = _problem(request, offline)
@@ -91,7 +94,7 @@ def requests(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _is_json(text: bytes) -> bool:
     try:
-        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        msgspec.json.decode(whole_characters(text), type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
@@ -112,6 +115,8 @@ def _events(batch: Batch) -> Iterator[dict[str, Any]]:
 
 
 def _write(events: Iterable[dict[str, Any]]) -> None:
+    if sys.stdout is None:
+        raise click.ClickException("standard output is closed")
     stdout = sys.stdout.buffer
     stdout.writelines(msgspec.json.encode(event) + b"\n" for event in events)
     stdout.flush()

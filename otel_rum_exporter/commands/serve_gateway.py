@@ -15,9 +15,10 @@ import click
 from otel_rum_exporter.config import ConfigError
 from otel_rum_exporter.gateway.log_lines import write_logs
 from otel_rum_exporter.gateway.server import Addresses, GatewayServer
-from otel_rum_exporter.gateway.settings import GatewayOptions, Policy, Settings
+from otel_rum_exporter.gateway.settings import GatewayOptions, Settings
 from otel_rum_exporter.gateway.settings_file import is_loopback, load
 from otel_rum_exporter.gateway.settings_shown import shown
+from otel_rum_exporter.sockets import url_here
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import SpoolError
 
@@ -30,9 +31,6 @@ Send to it{where}; items need session.id:
 
 {variables}
 """
-
-# what listens on all addresses is reached under one: what to replace in the URL by what
-_EVERYWHERE = {"0.0.0.0": ("0.0.0.0", "127.0.0.1"), "::": ("[::]", "[::1]")}  # noqa: S104 - only compared
 
 Flags = Mapping[str, Mapping[str, Any]]
 
@@ -65,8 +63,8 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
     write_logs(settings.gateway.log_format, access=settings.gateway.access_log)
     _warn(settings)
 
-    def reload() -> Policy:
-        return load(flags, os.environ, path).policy
+    def reload(running: Settings) -> Settings:
+        return load(flags, os.environ, path, running)
 
     try:
         server = GatewayServer(settings, lambda addresses: click.echo(greeting(settings, addresses)), reload)
@@ -79,10 +77,8 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
 
 def greeting(settings: Settings, addresses: Addresses) -> str:
     """Return what is printed as soon as a gateway accepts connections. No token is in it."""
-    url, where = addresses.url, ""
-    if (host := settings.gateway.host) in _EVERYWHERE:
-        url = url.replace(*_EVERYWHERE[host], 1)
-        where = " (elsewhere by the name of this machine)"
+    url = url_here(addresses.url, settings.gateway.host)
+    where = "" if url == addresses.url else " (elsewhere by the name of this machine)"
     variables = {
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",  # many SDKs speak gRPC unless told otherwise
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
@@ -108,9 +104,23 @@ def _check_tls(gateway: GatewayOptions) -> None:
     if gateway.tls_certificate is None or gateway.tls_key is None:
         return
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(gateway.tls_certificate, gateway.tls_key)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(gateway.tls_certificate, gateway.tls_key, _no_passphrase)
     except OSError as error:  # SSLError is one
-        _exit("The TLS certificate is not usable:", f"{gateway.tls_certificate}, {gateway.tls_key}: {error.strerror}")
+        _exit("The TLS certificate is not usable:", f"{gateway.tls_certificate}, {gateway.tls_key}: {_why_not(error)}")
+
+
+def _no_passphrase() -> NoReturn:
+    """Answer OpenSSL, which would ask on the terminal otherwise."""
+    raise PermissionError(errno.EACCES, "the key is encrypted")
+
+
+def _why_not(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return error.strerror or str(error)
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key is not the certificate's"
+    return "not a certificate, or not a private key, in PEM"  # OpenSSL's own words are "PEM lib"
 
 
 def _make_spool(settings: Settings) -> None:

@@ -9,21 +9,22 @@ import click
 
 from otel_rum_exporter.local.server import run
 from otel_rum_exporter.local.settings import Settings
+from otel_rum_exporter.sockets import url_here
 from otel_rum_exporter.testing import APP_MONITOR_ID, REGION
 
 _GREETING = """\
 CloudWatch RUM endpoint at {url}   (Ctrl-C stops it)
 
-Send an application's telemetry to it:
+Send an application's telemetry to it{where}:
 
 {variables}
   opentelemetry-instrument python app.py
 
 See what arrived:
 
-  curl {url}/api/sessions
-  curl {url}/api/events
-  curl {url}/api/stats
+  curl {here}/api/sessions
+  curl {here}/api/events
+  curl {here}/api/stats
 """
 
 _NOT_SHOWN = "...   # as given with --credentials"
@@ -34,6 +35,8 @@ def serve(settings: Settings) -> None:
     try:
         run(settings, on_ready=lambda url: click.echo(greeting(settings, url)))
     except OSError as error:
+        if error.filename is None:  # of standard output, not of an address
+            raise
         # asyncio and socket add the address to the reason
         reason = (error.strerror or str(error)).partition(" (while")[0]
         hint = "; --port 0 takes a free one" if error.errno == errno.EADDRINUSE else ""
@@ -44,8 +47,10 @@ def serve(settings: Settings) -> None:
 
 def greeting(settings: Settings, url: str) -> str:
     """Return what is printed as soon as the endpoint accepts connections. Secrets are not repeated."""
-    variables = "\n".join(f"  export {name}={value}" for name, value in variables_for(settings, url).items())
-    return _GREETING.format(url=url, variables=variables)
+    here = url_here(url, settings.host)
+    where = "" if here == url else " (elsewhere by the name of this machine)"
+    variables = "\n".join(f"  export {name}={value}" for name, value in variables_for(settings, here).items())
+    return _GREETING.format(url=url, here=here, where=where, variables=variables)
 
 
 def variables_for(settings: Settings, url: str) -> dict[str, str]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from otel_rum_exporter.gateway.counts import Counts
 from otel_rum_exporter.gateway.gate import encoding_of
 from otel_rum_exporter.gateway.otlp_answers import failure
-from otel_rum_exporter.gateway.receiver import Answer, Desk, Receiver, reply
+from otel_rum_exporter.gateway.receiver import Answer, Desk, Receiver, log_request, reply
 from otel_rum_exporter.gateway.signals import Encoding, Signal
 
 _METRICS = "metrics are not supported: CloudWatch RUM has traces and logs only"
@@ -21,21 +22,23 @@ def build_app(desk: Desk) -> Starlette:
     routes = [
         *(Route(signal.path, Receiver(signal, desk)) for signal in Signal),
         # OTLP: a server without a signal answers 404, so that clients leave it at that
-        Route("/v1/metrics", _NotFound("metrics", _METRICS, desk.counts)),
+        Route("/v1/metrics", _NotFound("metrics", _METRICS, desk)),
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False
-    app.router.default = _NotFound("none", "there is nothing here; see /v1/traces and /v1/logs", desk.counts)
+    app.router.default = _NotFound("none", "there is nothing here; see /v1/traces and /v1/logs", desk)
     return app
 
 
 class _NotFound:
-    def __init__(self, name: str, message: str, counts: Counts) -> None:
+    def __init__(self, name: str, message: str, desk: Desk) -> None:
         self._name = name
         self._message = message
-        self._counts = counts
+        self._desk = desk
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        self._counts.requests[self._name, 404] += 1
+        begun = time.perf_counter()
+        self._desk.counts.requests[self._name, 404] += 1
         encoding = encoding_of(Headers(scope=scope)) or Encoding.JSON
+        log_request(self._desk, scope, 404, begun)
         await reply(send, Answer(404, failure(encoding, 404, self._message), encoding.content_type))

@@ -1,7 +1,7 @@
 """JSON bodies: bounded before they are parsed, parsed in one step into OTLP's messages, read into items.
 
-Where that step fails, a second one finds out which records are to blame: it takes each record as it stands, and parses
-one after another.
+Where that step fails, a second one mends what can be mended, and finds out which records are to blame: it takes each
+record as it stands, and parses one after another.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from otel_rum_exporter.gateway.body_limits import BodyLimits
 from otel_rum_exporter.gateway.parsed import Group, Parsed, Reader
 from otel_rum_exporter.gateway.refusals import Malformed, TooLarge
 from otel_rum_exporter.gateway.signals import Signal
+from otel_rum_exporter.json_repairs import whole_characters, whole_numbers
 from otel_rum_exporter.otlp import (
     UNSET_STATUS,
     Log,
@@ -39,9 +40,6 @@ _NO_VALUE = bytes(byte for byte in range(256) if byte not in b"{[,")
 _TRACE_BYTES, _SPAN_BYTES = 16, 8
 _END_NS = 2**64  # of times
 
-# half of a character of two, without its other half before or after it
-_HALF = re.compile(rb"\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..\\u[dD])[c-fC-F]..)", re.DOTALL)
-_MAX_REPLACED = 10_000  # each costs some time and memory
 _EMPTY = re.compile(rb"\s*(?:\{\s*\}\s*)?")
 _MEMBERS = {Signal.TRACES: "resourceSpans", Signal.LOGS: "resourceLogs"}
 
@@ -76,7 +74,7 @@ def parse(signal: Signal, body: bytes, limits: BodyLimits) -> Parsed:
     try:
         request = decoders.whole.decode(body or b"{}")
     except _NOT_JSON:
-        body = _whole_characters(body)
+        body = whole_numbers(whole_characters(body))
         request, read = _frame(signal, body), _one_by_one(decoders.record, read)
     if request.resources is None:
         _refuse_foreign(signal, body)
@@ -88,14 +86,6 @@ def _check(body: bytes, limits: BodyLimits) -> None:
     max_values = 2 * limits.elements  # an honest attribute is two objects, and its key and its value have a comma
     if len(body) > max_values and len(body.translate(None, _NO_VALUE)) > max_values:
         raise TooLarge(f"the request has more than {max_values} values")
-
-
-def _whole_characters(body: bytes) -> bytes:
-    """Return the body with U+FFFD for halves of characters: browsers write them where a script has cut text."""
-    if b"\\u" not in body or body.count(rb"\\") > _MAX_REPLACED:
-        return body
-    # without escaped backslashes each \u is an escape
-    return _HALF.sub(rb"\\ufffd", body.replace(rb"\\", rb"\u005c"), _MAX_REPLACED)
 
 
 def _frame(signal: Signal, body: bytes) -> Any:

@@ -1,4 +1,7 @@
-"""Which app monitor items go to: the token's, else the one that their resource names if it is listed, else the default."""
+"""Which app monitor items go to: the token's, else the one that their resource names if it is listed, else the default.
+
+Where one app monitor is all there is, it is the default of items that name none. What names another one is not its.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +56,14 @@ class Monitors:
         """List app monitors; `default` is the id of the one that takes what names none of them."""
         self.entries = {each.id.lower(): each for each in entries}
         self._default = self.entries.get((default or "").lower())
+        self._only = next(iter(self.entries.values())) if len(self.entries) == 1 else None
 
     @classmethod
     def of(cls, entries: Sequence[MonitorEntry], exporter: RumConfig) -> Monitors:
-        """List app monitors; the default is that of the exporter's own configuration, else the only one that there is."""
+        """List app monitors; the default is that of the exporter's own configuration."""
         own = exporter.app_monitor_id
         if not entries or own is None:
-            return cls(entries, entries[0].id if len(entries) == 1 else None)
+            return cls(entries)
         is_listed = own.lower() in {each.id.lower() for each in entries}
         default = MonitorEntry(own, exporter.app_monitor_name, exporter.app_version, exporter.alias)
         return cls(entries if is_listed else [*entries, default], own)
@@ -91,8 +95,8 @@ class Monitors:
         return msgspec.structs.replace(item, resource=resource)
 
     def _attributes(self, said: Mapping[str, Any]) -> dict[str, Any]:
-        chosen = said.get(MONITOR_ID)
+        chosen = said.get(MONITOR_ID) or None
         entry = self.get(chosen) if isinstance(chosen, str) else None
-        entry = entry or self._default
+        entry = entry or self._default or (self._only if chosen is None else None)
         others = {name: value for name, value in said.items() if not name.startswith(_OWN)}
         return others if entry is None else {**others, **entry.identity}

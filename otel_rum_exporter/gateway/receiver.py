@@ -13,6 +13,7 @@ from msgspec import Struct
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from otel_rum_exporter.encoding import clip
 from otel_rum_exporter.gateway.bodies import Bodies, Disconnected
 from otel_rum_exporter.gateway.counts import Counts
 from otel_rum_exporter.gateway.denials import Denied, overloaded
@@ -28,6 +29,7 @@ from otel_rum_exporter.gateway.watch import Watch
 from otel_rum_exporter.stats import CauseLog
 
 _METHODS = "POST, OPTIONS"
+_LONGEST_PATH = 200  # characters of it in a log line
 
 _logger = logging.getLogger(__name__)
 _access = logging.getLogger("otel_rum_exporter.gateway.access")
@@ -71,8 +73,7 @@ class Receiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request (ASGI)."""
         begun = time.perf_counter()
-        headers = Headers(scope=scope)
-        head = Head((scope.get("client") or (None,))[0], headers, scope.get("query_string", b""))
+        head = head_of(scope)
         desk = self._desk
         try:
             answer = await self._answer(scope["method"], head, receive)
@@ -83,6 +84,10 @@ class Receiver:
             answer = self._failure(head, refused.http_status, str(refused))
         except Denied as denied:
             answer = self._denial(head, denied)
+        except asyncio.CancelledError:
+            if not desk.watch.is_draining:
+                raise
+            answer = self._denial(head, _stopping(closes=True))  # whose sender tries again, as it would not after 500
         except Exception as error:  # noqa: BLE001 - its sender tries again; the others go on
             desk.counts.faults += 1
             # not its message, in which may be what was sent
@@ -90,8 +95,7 @@ class Receiver:
             desk.log.say(logging.ERROR, type(error).__name__, line)
             answer = self._denial(head, Denied(503, "an error of the gateway", wait_s=1.0))
         desk.counts.requests[self._name, answer.status] += 1
-        if desk.access_log:
-            self._say(head, scope["method"], answer, time.perf_counter() - begun)
+        log_request(desk, scope, answer.status, begun)
         await reply(send, answer)
 
     async def _answer(self, method: str, head: Head, receive: Receive) -> Answer:
@@ -104,7 +108,7 @@ class Receiver:
         client = desk.gate.client_of(head)
         caller = desk.gate.enter(head, client, origin)
         if desk.watch.is_draining:  # what is being read already is still taken
-            raise Denied(503, "the gateway is about to stop", wait_s=1.0)
+            raise _stopping()
         self._check_room(client)
         body = await desk.bodies.read(receive, client)
         desk.counts.received_bytes += len(body)
@@ -136,7 +140,7 @@ class Receiver:
         counts = self._desk.counts
         self._desk.gate.charge(caller, taken.weight)
         if not taken.admission.is_taken:
-            raise Denied(503, "the gateway is about to stop", wait_s=1.0)
+            raise _stopping()
         self._desk.watch.note(is_kept=taken.admission.is_kept)
         if not taken.admission.is_kept:
             raise Denied(503, "the events could not be kept; the same request may be sent again", wait_s=2.0)
@@ -165,16 +169,27 @@ class Receiver:
         body = failure(encoding, status, message)
         return Answer(status, body, encoding.content_type, (*shared_headers(origin), *headers))
 
-    def _say(self, head: Head, method: str, answer: Answer, duration_s: float) -> None:
-        client = self._desk.gate.client_of(head)
+
+def head_of(scope: Scope) -> Head:
+    """Return the head of a request (ASGI)."""
+    return Head((scope.get("client") or (None,))[0], Headers(scope=scope), scope.get("query_string", b""))
+
+
+def log_request(desk: Desk, scope: Scope, status: int, begun: float) -> None:
+    """Log a request that is answered, where that is asked for; `begun` is of `time.perf_counter`. Its query is not said."""
+    if desk.access_log:
         said = fields(
-            method=method,
-            path=self._signal.path,
-            status=answer.status,
-            client=client,
-            duration_ms=round(duration_s * 1000, 1),
+            method=scope["method"],
+            path=clip(scope["path"], _LONGEST_PATH),
+            status=status,
+            client=desk.gate.client_of(head_of(scope)),
+            duration_ms=round((time.perf_counter() - begun) * 1000, 1),
         )
         _access.info("request", extra=said)
+
+
+def _stopping(*, closes: bool = False) -> Denied:
+    return Denied(503, "the gateway is about to stop", wait_s=1.0, closes=closes)
 
 
 async def reply(send: Send, answer: Answer) -> None:

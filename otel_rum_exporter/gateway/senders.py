@@ -153,8 +153,8 @@ def _digest(values: Mapping[str, Any], where: str, environ: Mapping[str, str], r
         return None
     try:
         written = _written(name, values[name], environ).strip()
-    except (OSError, UnicodeError) as error:
-        report(f"{where}.{name}", f"cannot be read: {getattr(error, 'strerror', None) or 'not text'}")
+    except (OSError, ValueError) as error:
+        report(f"{where}.{name}", f"cannot be read: {_why_not(error)}")
         return None
     if hashed := _SHA256.fullmatch(written):
         return bytes.fromhex(hashed[1])
@@ -163,6 +163,12 @@ def _digest(values: Mapping[str, Any], where: str, environ: Mapping[str, str], r
         report(f"{where}.{name}", f"a value not shown, accepted: {accepts}")
         return None
     return digest_of(written)
+
+
+def _why_not(error: OSError | ValueError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return "not text" if isinstance(error, UnicodeError) else "no file has this name"  # with a NUL in it
 
 
 def _written(name: str, value: str, environ: Mapping[str, str]) -> str:

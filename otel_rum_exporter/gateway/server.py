@@ -29,10 +29,11 @@ from otel_rum_exporter.gateway.counts import Counts
 from otel_rum_exporter.gateway.gate import Gate
 from otel_rum_exporter.gateway.intake import Intake
 from otel_rum_exporter.gateway.limits import Held
+from otel_rum_exporter.gateway.log_lines import place_of
 from otel_rum_exporter.gateway.open_files import allow_open_files
 from otel_rum_exporter.gateway.operations import Operations
 from otel_rum_exporter.gateway.receiver import Desk
-from otel_rum_exporter.gateway.settings import GatewayOptions, Policy, Settings
+from otel_rum_exporter.gateway.settings import GatewayOptions, Settings
 from otel_rum_exporter.gateway.watch import EVERY_S, Watch
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.sockets import listen, url_of
@@ -40,6 +41,7 @@ from otel_rum_exporter.stats import CauseLog, printable
 
 _DELIVERY_SHARE = 0.3  # of the time to drain, for the last deliveries; with a spool they may as well wait
 _OPERATIONS_CONNECTIONS = 100
+_LAST_ANSWERS_S = 0.5  # of the time to answer: for telling those who have taken all of it
 _PATIENCE_S = 3.0  # with a disk that stalls: senders wait for an answer for ten, and to send again costs them more
 
 _logger = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ class Addresses(NamedTuple):
 
 
 OnReady = Callable[[Addresses], None]
-Reload = Callable[[], Policy]
+Reload = Callable[[Settings], Settings]
 
 
 class GatewayServer:
@@ -70,7 +72,7 @@ class GatewayServer:
         Args:
             settings: The configuration.
             on_ready: Called in the serving thread as soon as connections are accepted.
-            reload: Returns the policy as of now; raises ConfigError.
+            reload: Returns the configuration as of now, for a gateway that was started with another; raises ConfigError.
 
         Raises:
             OSError: An address cannot be bound.
@@ -85,8 +87,8 @@ class GatewayServer:
         self.addresses = Addresses(
             url_of(self._listeners[0], options.host, scheme), url_of(self._listeners[1], options.operations_host)
         )
-        self.pipeline = Pipeline(settings.exporter, patience_s=_PATIENCE_S, takes_whole=True)
-        self._watch = Watch(self.pipeline, settings.exporter, time.monotonic)
+        self.pipeline = Pipeline(settings.pipeline, patience_s=_PATIENCE_S, takes_whole=True)
+        self._watch = Watch(self.pipeline, settings.pipeline, time.monotonic)
         self._gate = Gate(settings.policy, settings.limits, Clients(options.trusted_proxies), time.monotonic)
         self._counts = Counts()
         self._held = Held(options.max_in_flight, options.max_in_flight_bytes)
@@ -129,15 +131,17 @@ class GatewayServer:
         watching = asyncio.ensure_future(self._watch_on())
         # what an earlier gateway left in the spool leaves from now on
         await asyncio.to_thread(self.pipeline.admit_spans, [])
-        self._on_ready(self.addresses)
-        await self._stopping.wait()
-        deadline = time.monotonic() + self._settings.gateway.drain_timeout / 1000
-        self._watch.is_draining = receiver.should_exit = True
-        await serving[0]
-        await asyncio.to_thread(self._shut_pipeline, deadline)
-        watching.cancel()
-        operations.should_exit = True  # until now it has said that the gateway is about to stop
-        await serving[1]
+        try:
+            self._on_ready(self.addresses)
+            await self._stopping.wait()
+        finally:
+            deadline = time.monotonic() + self._settings.gateway.drain_timeout / 1000
+            self._watch.is_draining = receiver.should_exit = True
+            await serving[0]
+            await asyncio.to_thread(self._shut_pipeline, deadline)
+            watching.cancel()
+            operations.should_exit = True  # until now it has said that the gateway is about to stop
+            await serving[1]
 
     def _shut_pipeline(self, deadline: float) -> None:
         left = max(0.0, deadline - time.monotonic())
@@ -198,19 +202,22 @@ class GatewayServer:
 
     def read_anew(self) -> None:
         """Read tokens, app monitors and origins anew; those that were, stay where the new ones are of no use."""
+        line = "The configuration was not read anew, the old one stays: %s"
         try:
-            policy = self._reload()
+            anew = self._reload(self._settings)
         except ConfigError as error:
             problems = "; ".join(map(str, error.problems))
-            line = "The configuration was not read anew, the old one stays: %s"
             _logger.error(line, printable(problems))  # noqa: TRY400 - where that was found says nothing
             return
-        if bool(policy.monitors) != bool(self._gate.policy.monitors):
-            _logger.error("The first [[app_monitors]], or none any more, take a restart; the old configuration stays")
+        except Exception as error:  # noqa: BLE001 - a gateway that runs goes on
+            what = f"{type(error).__name__} at {place_of(error)}"  # not its message, in which may be a token
+            _logger.error(line, what)  # noqa: TRY400 - likewise
             return
-        self._gate.policy = policy
+        policy = self._gate.policy = anew.policy
         number, monitors = len(policy.tokens.known), len(policy.monitors.entries)
         _logger.info("Read anew: %d tokens, %d app monitors", number, monitors)
+        if anew.waiting:
+            _logger.warning("These options have changed, which takes a restart: %s", ", ".join(anew.waiting))
 
 
 class _Server(uvicorn.Server):
@@ -229,6 +236,16 @@ class _Server(uvicorn.Server):
         """Begin to accept connections."""
         await super().startup(sockets)
         self.is_started.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop. Requests that do not come to their end are cancelled before uvicorn does so, which takes it for an error."""
+        grace_s = self.config.timeout_graceful_shutdown or 0
+        asyncio.get_running_loop().call_later(max(0.0, grace_s - _LAST_ANSWERS_S), self._end_requests)
+        await super().shutdown(sockets)
+
+    def _end_requests(self) -> None:
+        for each in list(self.server_state.tasks):
+            each.cancel()
 
 
 async def _started(servers: Sequence[_Server], serving: Sequence[asyncio.Future[None]]) -> None:

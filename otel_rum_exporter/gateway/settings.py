@@ -8,7 +8,7 @@ They stand in the tables [gateway] and [limits] of the configuration file, and s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -220,9 +220,10 @@ class Settings:
     Attributes:
         gateway: How it listens.
         limits: How much may be sent.
-        exporter: The pipeline's configuration.
+        exporter: The exporter's options.
         policy: Who may send what where.
         sources: Where each option's value came from, by table and name.
+        waiting: The options that were read anew, have changed, and do not hold before a restart.
     """
 
     gateway: GatewayOptions
@@ -230,6 +231,14 @@ class Settings:
     exporter: RumConfig
     policy: Policy
     sources: dict[tuple[str, str], str]
+    waiting: tuple[str, ...] = ()
+
+    @property
+    def pipeline(self) -> RumConfig:
+        """The pipeline's configuration: where app monitors are listed, items say by their resource where they go to."""
+        if not self.policy.monitors:
+            return self.exporter
+        return replace(self.exporter, app_monitor_id=None, app_monitor_name=None, app_version=None, alias=None)
 
 
 def options_tables() -> Iterable[tuple[str, str]]:

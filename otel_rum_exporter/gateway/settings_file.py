@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -38,21 +38,25 @@ _ARRAYS = ("app_monitors", "tokens")
 _SPOOL_VARIABLE = "OTEL_EXPORTER_RUM_SPOOL_DIR"
 _DEFAULT, _OWN_DEFAULT = "default", "default of the gateway"
 
-OptionsT = TypeVar("OptionsT", GatewayOptions, LimitOptions)
+OptionsT = TypeVar("OptionsT", GatewayOptions, LimitOptions, RumConfig)
 
 
-def load(flags: Flags, environ: Environ, path: Path | None) -> Settings:
+def load(flags: Flags, environ: Environ, path: Path | None, running: Settings | None = None) -> Settings:
     """Read a whole configuration.
+
+    Shape:  for a gateway that runs already only tokens, app monitors and origins are read anew. They are checked against
+            the other options as they are in force, not as they may stand in the file by now.
 
     Args:
         flags: What the command line says, by table and name; None is not given.
         environ: Environment variables, usually `os.environ`.
         path: The configuration file, if there is one.
+        running: What a gateway was started with, if it runs already.
 
     Raises:
         ConfigError: With all problems.
     """
-    return _Loading(flags, environ, {} if path is None else _parsed(path)).settings()
+    return _Loading(flags, environ, {} if path is None else _parsed(path)).settings(running)
 
 
 def default_spool_dir(environ: Environ) -> Path:
@@ -90,6 +94,12 @@ def _in_table(table: str, problem: Problem) -> Problem:
     return msgspec.structs.replace(problem, option=f"{table}.{problem.option}")
 
 
+def _changed(table: str, now: OptionsT, read_anew: OptionsT) -> Iterator[str]:
+    for name in options_of(type(now)):
+        if getattr(now, name) != getattr(read_anew, name):
+            yield f"{table}.{name}"
+
+
 class _Loading:
     """What was read so far, and what is wrong with it."""
 
@@ -100,19 +110,26 @@ class _Loading:
         self._problems: list[Problem] = []
         self._sources: dict[tuple[str, str], str] = {}
 
-    def settings(self) -> Settings:
+    def settings(self, running: Settings | None) -> Settings:
         self._check_tables()
         gateway = self._section("gateway", GatewayOptions)
         limits = self._section("limits", LimitOptions)
         exporter = self._exporter(gateway)
-        monitors = self._monitors(exporter)
+        waiting: tuple[str, ...] = ()
+        if running is not None:
+            gateway_now = replace(running.gateway, allowed_origins=gateway.allowed_origins)
+            waiting = (
+                *_changed("gateway", gateway_now, gateway),
+                *_changed("limits", running.limits, limits),
+                *_changed("exporter", running.exporter, exporter),
+            )
+            gateway, limits, exporter = gateway_now, running.limits, running.exporter
+        monitors = self._monitors(exporter, running)
         policy = self._policy(gateway, limits, exporter, monitors)
         self._check_gateway(gateway, policy)
         if self._problems:
             raise ConfigError(self._problems)
-        if monitors:  # items say by their resource where they go to
-            exporter = replace(exporter, app_monitor_id=None, app_monitor_name=None, app_version=None, alias=None)
-        return Settings(gateway, limits, exporter, policy, self._sources)
+        return Settings(gateway, limits, exporter, policy, self._sources, waiting)
 
     def _problem(self, option: str, reason: str) -> None:
         self._problems.append(Problem(option, None, reason))
@@ -161,7 +178,7 @@ class _Loading:
         for name in dict.fromkeys((*options, *self._table("exporter"))):
             variable = variable_of(name, options[name]) if name in options else None
             self._sources["exporter", name], arguments[name] = self._given("exporter", name, variable)
-        for name, value in self._own_defaults(gateway).items():
+        for name, value in self._own_defaults(gateway):
             if self._sources["exporter", name] == _DEFAULT:
                 self._sources["exporter", name], arguments[name] = _OWN_DEFAULT, value
         if not gateway.spool:
@@ -175,10 +192,15 @@ class _Loading:
             return RumConfig(**read(options, arguments, environ).values)  # for what else is to be checked
         return self._with_region(config)
 
-    def _own_defaults(self, gateway: GatewayOptions) -> dict[str, Any]:
-        """Return what differs from an exporter in a process: others' sessions, and nothing accepted may be lost."""
-        spool = {"spool_dir": default_spool_dir(self._environ)} if gateway.spool else {}
-        return {"session": "require", "spool_fsync": True, "overflow": "drop_newest", **spool}
+    def _own_defaults(self, gateway: GatewayOptions) -> Iterator[tuple[str, Any]]:
+        """Yield what differs from an exporter in a process: others' sessions, and nothing accepted may be lost."""
+        yield from {"session": "require", "spool_fsync": True, "overflow": "drop_newest"}.items()
+        if gateway.spool and self._sources["exporter", "spool_dir"] == _DEFAULT:
+            try:
+                yield "spool_dir", default_spool_dir(self._environ)
+            except RuntimeError:  # of Path.home
+                variable = variable_of("spool_dir", options_of(RumConfig)["spool_dir"])
+                self._problems.append(Problem("spool_dir", variable, "needed where the user has no home directory"))
 
     def _with_sources_elsewhere(self, config: RumConfig, environ: Environ) -> RumConfig:
         """Take note of what AWS's own variables say."""
@@ -189,9 +211,9 @@ class _Loading:
         return config
 
     def _with_region(self, config: RumConfig) -> RumConfig:
-        """Return the configuration with the AWS profile's region, if it has none and AWS's own endpoint needs one."""
+        """Return the configuration with the AWS profile's region, if it has none: requests to any endpoint are of one."""
         is_named_badly = any(each.option in {"region", "endpoint"} for each in self._problems)
-        if config.region or config.endpoint or is_named_badly:
+        if config.region or is_named_badly:
             return config
         try:
             region = get_session().get_config_variable("region")
@@ -205,8 +227,11 @@ class _Loading:
         self._sources["exporter", "region"] = "AWS profile"
         return replace(config, region=region)
 
-    def _monitors(self, exporter: RumConfig) -> Monitors:
+    def _monitors(self, exporter: RumConfig, running: Settings | None) -> Monitors:
         entries = read_monitors(self._array("app_monitors"), self._problem)
+        if running is not None and bool(self._array("app_monitors")) != bool(running.policy.monitors):
+            self._problem("app_monitors", "the first ones, or none any more, take a restart")
+            return running.policy.monitors
         is_named_badly = any(each.option.removeprefix("exporter.").startswith("app_monitor") for each in self._problems)
         if not entries and exporter.app_monitor_id is None and not is_named_badly:
             variable = variable_of("app_monitor_id", options_of(RumConfig)["app_monitor_id"])

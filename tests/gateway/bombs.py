@@ -92,6 +92,8 @@ JSON = {
     "nesting of arrays": in_json("[", "", ""),
     "halves of characters": in_json("\\ud800", SPAN + '"name": "', '"}]}]}]}'),
     "backslashes": in_json("\\\\", SPAN + '"name": "\\ud800', '"}]}]}]}'),
+    "exponents": in_json('"intValue":1e9,', SPAN + '"kind": "x", "later": {', "}}]}]}]}"),
+    "exponents of nothing": in_json('"intValue":  ', SPAN, "1}]}]}]}"),
     "digits": in_json("9", SPAN + '"kind": ', "}]}]}]}"),
     "spaces": in_json(" ", "{", "}"),
 }

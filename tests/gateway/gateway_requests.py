@@ -167,12 +167,12 @@ class Gateway:
         self._flags = {"gateway": {"port": 0, "operations_port": 0}}
         self._ready = threading.Event()
         self._clients = []
-        self.server = GatewayServer(self.settings(), lambda _: self._ready.set(), lambda: self.settings().policy)
+        self.server = GatewayServer(self.settings(), lambda _: self._ready.set(), self.settings)
         self.addresses = self.server.addresses
         self._thread = threading.Thread(target=self.server.serve_until_stopped, name="gateway")
 
-    def settings(self):
-        return load(self._flags, self._environ, self.path)
+    def settings(self, running=None):
+        return load(self._flags, self._environ, self.path, running)
 
     def start(self):
         self._thread.start()

@@ -20,7 +20,7 @@ from otel_rum_exporter.gateway.signals import Encoding, Signal
 
 TAKEN = {  # they stay as small as they are
     Encoding.PROTOBUF: {"unknown members among others", "numbers"},
-    Encoding.JSON: {"digits", "spaces"},
+    Encoding.JSON: {"exponents", "digits", "spaces"},
 }
 FREES_AT_ONCE = {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_TOP_PAD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536"}
 

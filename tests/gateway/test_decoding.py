@@ -304,6 +304,51 @@ def test_halves_of_characters(text, expected):
     assert item.log_record.body.encode()
 
 
+TIMES = [
+    ("1.7e18", 1_700_000_000_000_000_000),
+    ('"1.7e18"', 1_700_000_000_000_000_000),
+    ("1700000000000000000.0", 1_700_000_000_000_000_000),
+    ('"17E+17"', 1_700_000_000_000_000_000),
+    ("1700000000000000001.0", 1_700_000_000_000_000_001),
+    ('"18446744073709551615.0"', 2**64 - 1),
+]
+
+
+@both_signals
+@pytest.mark.parametrize(("written", "expected"), TIMES)
+def test_times_with_an_exponent(signal, written, expected):
+    """A time that is written as a float is the integer that it stands for, without a loss of digits."""
+    member = {Signal.TRACES: "startTimeUnixNano", Signal.LOGS: "timeUnixNano"}[signal]
+    document = request(signal, record(signal, **{member: "TIME"}), record(signal))
+    result = from_json(signal, json.dumps(document).replace('"TIME"', written))
+    assert (len(result.items), result.rejected) == (2, 0)
+    (item, _) = result.items
+    assert (item.start_time if signal is Signal.TRACES else item.log_record.timestamp) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("2.00e2", 200), ('"200.0"', 200), ("-17e17", -17 * 10**17), ('"17e17"', 17 * 10**17)],
+)
+def test_numbers_with_an_exponent(written, expected):
+    """Likewise in attributes, also those of a resource; what looks like it within text stays text."""
+    text = r"\"intValue\":1e3,\"intValue\": \"1.5\""
+    attributes = [{"key": "status", "value": {"intValue": "NUMBER"}}, {"key": "text", "value": {"stringValue": "TEXT"}}]
+    document = request(Signal.TRACES, record(Signal.TRACES, attributes=attributes))
+    document["resourceSpans"][0]["resource"] = {"attributes": attributes}
+    body = json.dumps(document).replace('"NUMBER"', written).replace("TEXT", text)
+    (item,) = from_json(Signal.TRACES, body).items
+    assert item.attributes == item.resource.attributes == {"status": expected, "text": json.loads(f'"{text}"')}
+
+
+@pytest.mark.parametrize("written", ["1.5", '"1.5e0"', '"1e20"', "1e999", '"1e"', '"1e1e1"', '"1.7e18 "', '"0x1e3"'])
+def test_numbers_that_are_no_integers(written):
+    """A record with a time that is none of 64 bits is refused; the others of its request are not."""
+    document = request(Signal.LOGS, record(Signal.LOGS, timeUnixNano="TIME"), record(Signal.LOGS))
+    result = from_json(Signal.LOGS, json.dumps(document).replace('"TIME"', written))
+    assert (len(result.items), result.rejected) == (1, 1)
+
+
 BAD_BODIES = [
     b"{",
     b"[]",

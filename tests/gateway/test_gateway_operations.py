@@ -185,7 +185,12 @@ def test_the_access_log(gateways, rum, caplog):
     client = gateway.client()
     assert client.post(spans(session="canary-session")).status == 200
     assert client.post(spans(), x_api_key="canary-token-0123456789").status == 401
+    assert client.post(spans(), "/v1/metrics").status == 404
+    assert client.get(f"/a%20b%0a{'c' * 1000}?token=canary-token-0123456789").status == 404
     records = [record for record in caplog.records if record.name == "otel_rum_exporter.gateway.access"]
     lines = [LineFormatter(as_json=False).format(record) for record in records]
-    assert [re.search(r"status=(\d+) client=127.0.0.1", line)[1] for line in lines] == ["200", "401"]
+    said = [re.search(r" path=(\S+|\".*\") status=(\d+) client=127.0.0.1", line).groups() for line in lines]
+    assert said[:3] == [("/v1/traces", "200"), ("/v1/traces", "401"), ("/v1/metrics", "404")]
+    (path, status) = said[3]
+    assert (path.startswith(r'"/a b\nccc'), len(path) < 250, status) == (True, True, "404")
     assert "canary" not in "".join(lines)

@@ -19,6 +19,7 @@ import pytest
 from bare_environment import bare_environment
 from gateway_requests import JSON, WAIT_S, Client, exporter_table, spans
 from gateway_tables import MONITOR, NO_RATES
+from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -279,6 +280,28 @@ def test_a_certificate_that_cannot_be_used(tmp_path):
     assert "nowhere.pem" in errors
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("rsa -aes256 -passout pass:secret -in {key} -out {bad}", "the key is encrypted"),
+        ("genrsa -out {bad} 2048", "the key is not the certificate's"),
+        ("x509 -in {certificate} -out {bad}", "not a certificate, or not a private key, in PEM"),
+    ],
+    ids=["encrypted", "another one's", "no key"],
+)
+def test_a_key_that_cannot_be_used(tmp_path, certificate, change, said):
+    """It is said in words, and nobody is asked for a passphrase."""
+    names = {"certificate": certificate[0], "key": certificate[1], "bad": tmp_path / "bad.pem"}
+    command = [shutil.which("openssl"), *(part.format(**names) for part in change.split())]
+    subprocess.run(command, check=True, capture_output=True)
+    path = tmp_path / "gateway.toml"
+    path.write_text(f"[gateway]\ntls_certificate = '{certificate[0]}'\ntls_key = '{names['bad']}'\n")
+    code, _, errors = run("--config", path, "--app-monitor-id", MONITOR, "--no-spool")
+    assert (code, errors) == (
+        2, f"The TLS certificate is not usable:\n  {certificate[0]}, {names['bad']}: {said}\n",
+    )  # fmt: skip
+
+
 # on disk
 
 
@@ -364,7 +387,10 @@ def _accepts(client):
 
 @needs_signals
 def test_a_sender_that_does_not_end_does_not_hold_up_the_end(configured, rum, tmp_path):
-    """A body that never ends and an endpoint that never answers: the gateway stops all the same, with its events kept."""
+    """A body that never ends and an endpoint that never answers: the gateway stops all the same, with its events kept.
+
+    The sender of that body is told to come back, in its own encoding: OpenTelemetry's exporters drop what gets a 500.
+    """
     rum.set_faults(hang=True)
     gateway = configured("[gateway]\ndrain_timeout = 2000\n")
     with gateway.client() as client, client.raw() as raw:
@@ -372,7 +398,12 @@ def test_a_sender_that_does_not_end_does_not_hold_up_the_end(configured, rum, tm
         raw.sendall(b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-type: application/x-protobuf\r\n")
         raw.sendall(b"content-length: 100\r\n\r\nx")
         gateway.signal(signal.SIGTERM)
-        gateway.end()
+        answer = http.client.HTTPResponse(raw)
+        answer.begin()
+        assert (answer.status, answer.headers["content-type"]) == (503, "application/x-protobuf")
+        assert (answer.headers["connection"], 1 <= int(answer.headers["retry-after"]) <= 5) == ("close", True)
+        assert Status.FromString(answer.read()).message == "the gateway is about to stop"
+        assert "level=error" not in gateway.end()
     assert gateway.popen.returncode == 0
     assert spooled(tmp_path / "spool") == 5
 
@@ -409,6 +440,23 @@ def test_sighup(configured, tmp_path):
     errors = gateway.end()
     assert 'message="Read anew: 1 tokens, 0 app monitors"' in errors
     assert not [each for each in (old, new) if each in errors]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
+def test_sighup_before_the_gateway_is_there(configured):
+    """A signal that comes while the program is still being read in is not its end."""
+    script = """
+import os, signal, sys
+class Early:
+    def find_spec(self, name, *_):
+        if name in ("otel_rum_exporter.commands", "otel_rum_exporter.gateway.server"):
+            os.kill(os.getpid(), signal.SIGHUP)
+sys.meta_path.insert(0, Early())
+from otel_rum_exporter.cli import main
+main()
+"""
+    with configured(program=(sys.executable, "-c", script)).client() as client:
+        assert client.post(spans()).status == 200
 
 
 # without the compiled parts

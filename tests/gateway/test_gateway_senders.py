@@ -179,6 +179,18 @@ def test_the_default_takes_what_names_no_listed_app_monitor(gateways, rum):
     assert monitors(gateway, rum) == [OTHER_MONITOR]
 
 
+def test_the_only_app_monitor_takes_what_names_none(gateways, rum):
+    """Where one app monitor is listed it need not be named; what names another one is not its, and is rejected."""
+    gateway = gateways(rum, f'{NO_RATES}[[app_monitors]]\nid = "{MONITOR}"\n', monitor=None)
+    client = gateway.client()
+    for said in (None, "", MONITOR.upper()):
+        resource = {} if said is None else {"aws.rum.appmonitor.id": said}
+        assert client.post(spans(resource=resource)).partial_success == (0, ""), said
+    answer = client.post(spans(resource={"aws.rum.appmonitor.id": OTHER_MONITOR}))
+    assert answer.partial_success == (1, "1 not_configured")
+    assert monitors(gateway, rum) == [MONITOR] * 3
+
+
 def test_a_page_cannot_choose_what_a_request_says_of_the_application(guarded, rum):
     """Name and version are those of the configuration, whatever the page's resource says."""
     resource = {"service.name": "evil", "service.version": "666", "aws.rum.appmonitor.alias": "other"}
@@ -341,6 +353,57 @@ def test_a_file_that_is_of_no_use_changes_nothing(guarded, caplog, change):
     assert guarded.client().post(spans(), **bearer(SERVER)).status == 200
     assert "the old one stays" in caplog.text
     assert SERVER not in caplog.text
+
+
+@pytest.mark.parametrize("change", ["", 'host = "127.0.0.1"\n', "allow_anonymous = true\n"])
+def test_a_gateway_that_others_reach_stays_closed(gateways, rum, caplog, change):
+    """Without the tokens it was started with nobody may send: what the file says of its address by now does not count."""
+    started = f'[gateway]\nhost = "0.0.0.0"\n{NO_RATES}[[tokens]]\ntoken = "{SERVER}"\n'
+    gateway = gateways(rum, started)
+    text = gateway.path.read_text().replace('host = "0.0.0.0"\n', change)
+    _reread(gateway, text.replace(f'[[tokens]]\ntoken = "{SERVER}"\n', ""))
+    client = gateway.client()
+    assert [client.post(spans(), **headers).status for headers in ({}, bearer(SERVER))] == [401, 200]
+    assert "not read anew, the old one stays: gateway.host: '0.0.0.0' given, accepted: without tokens" in caplog.text
+
+
+def test_what_takes_a_restart_stays_as_it_was(gateways, rum, caplog):
+    """Of a file that changes everything the tokens are taken, and the other options named, without their values."""
+    rates = NO_RATES + "token_burst = 5\n"
+    gateway = gateways(rum, f'[gateway]\naccess_log = false\n{rates}[[tokens]]\ntoken = "{SERVER}"\n')
+    text = gateway.path.read_text().replace(SERVER, NEW_SERVER)
+    for old, new in (
+        ("access_log = false", "access_log = true\nallow_anonymous = true"),
+        ("token_requests_per_second = 0", "token_requests_per_second = 0.001"),
+        ("token_burst = 5", "token_burst = 1"),
+        (f'app_monitor_id = "{MONITOR}"', f'app_monitor_id = "{OTHER_MONITOR}"'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    _reread(gateway, text)
+    client = gateway.client()
+    assert [client.post(spans(), **headers).status for headers in ({}, bearer(SERVER))] == [401, 401]
+    assert [client.post(spans(), **bearer(NEW_SERVER)).status for _ in range(3)] == [200] * 3
+    assert monitors(gateway, rum) == [MONITOR] * 3
+    names = "gateway.allow_anonymous, gateway.access_log, limits.token_requests_per_second, limits.token_burst"
+    assert f"which takes a restart: {names}, exporter.app_monitor_id" in caplog.text
+
+
+def test_a_token_is_for_an_app_monitor_that_the_gateway_sends_to(gateways, rum, caplog):
+    """A default that takes a restart is none that a token may be bound to before."""
+    gateway = gateways(rum, f'{NO_RATES}[[tokens]]\ntoken = "{SERVER}"\n')
+    text = gateway.path.read_text().replace(MONITOR, OTHER_MONITOR)
+    _reread(gateway, text.replace("[[tokens]]\n", f'[[tokens]]\napp_monitor = "{OTHER_MONITOR}"\n'))
+    assert "not read anew, the old one stays: tokens[1].app_monitor: no such app monitor" in caplog.text
+    assert gateway.client().post(spans(), **bearer(SERVER)).status == 200
+    assert monitors(gateway, rum) == [MONITOR]
+
+
+def test_a_fault_while_reading_anew_changes_nothing(guarded, caplog):
+    """Also what the parser of TOML fails at in ways of its own, such as this depth, is one line; the old tokens go on."""
+    _reread(guarded, f"a = {'[' * 100_000}")
+    assert "The configuration was not read anew, the old one stays: " in caplog.text
+    assert guarded.client().post(spans(), **bearer(SERVER)).status == 200
 
 
 def _reread(gateway, text):

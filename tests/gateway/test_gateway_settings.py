@@ -116,17 +116,20 @@ def test_the_region_of_the_aws_profile(settings, profile):
     ],
 )
 def test_no_region_anywhere(problems, profile, text, name, expected):
-    """Without a region there is no endpoint of AWS's to send to, which is told at once."""
+    """Without a region nothing can be sent, which is told at once."""
     profile(text, name)
     (found,) = problems(AWS_REGION="")
     assert found.startswith(f"region (OTEL_EXPORTER_RUM_REGION): {expected}")
 
 
-def test_an_endpoint_that_is_given_needs_no_region(settings, profile):
-    """Where requests go is known without a region when an endpoint is given."""
+def test_an_endpoint_that_is_given_needs_a_region_too(settings, problems, profile):
+    """A request is of a region wherever it goes: what is known of it without one is not sent."""
     profile("[default]\n")
-    exporter = settings(AWS_REGION="", AWS_ENDPOINT_URL="http://127.0.0.1:8790").exporter
-    assert (exporter.region, exporter.endpoint) == (None, "http://127.0.0.1:8790")
+    endpoint = '[exporter]\nendpoint = "http://127.0.0.1:8790"\nauth = "none"\n'
+    (found,) = problems(endpoint, AWS_REGION="")
+    assert found.startswith("region (OTEL_EXPORTER_RUM_REGION): an AWS region is needed")
+    profile("[default]\nregion = eu-south-1\n")
+    assert settings(endpoint, AWS_REGION="").exporter.region == "eu-south-1"
 
 
 def test_no_spool(settings):
@@ -154,6 +157,27 @@ def test_where_roots_spool_is(monkeypatch):
     """Root's spool is the system's."""
     monkeypatch.setattr("os.geteuid", lambda: 0, raising=False)
     assert default_spool_dir({"XDG_STATE_HOME": "/x"}) == Path("/var/lib/otel-rum-exporter/spool")
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """A user without a home directory, which some containers' users are."""
+
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("os.geteuid", lambda: 1000, raising=False)
+    monkeypatch.setattr(Path, "home", home)
+
+
+@pytest.mark.usefixtures("homeless")
+def test_without_a_home_directory(settings, problems):
+    """Only a spool that nothing says the place of needs one."""
+    (found,) = problems()
+    assert found == "spool_dir (OTEL_EXPORTER_RUM_SPOOL_DIR): needed where the user has no home directory"
+    assert settings(OTEL_EXPORTER_RUM_SPOOL_DIR="/somewhere").exporter.spool_dir == Path("/somewhere")
+    assert settings("[gateway]\nspool = false\n").exporter.spool_dir is None
+    assert settings(STATE_DIRECTORY="/state").exporter.spool_dir == Path("/state/spool")
 
 
 # tokens
@@ -218,6 +242,7 @@ BROWSER = f'kind = "browser"\ntoken = "{TOKEN}"\n'
         ("[[tokens]]\ntoken = 12345\n", "tokens[1].token: a value given, accepted: text"),
         ("[[tokens]]\ntoken_env = 'UNSET'\n", "tokens[1].token_env: the environment variable of this name is not set"),
         ("[[tokens]]\ntoken_file = '/nowhere/token'\n", "tokens[1].token_file: cannot be read: No such file"),
+        ('[[tokens]]\ntoken_file = "a\\u0000b"\n', "tokens[1].token_file: cannot be read: no file has this name"),
         (f"[[tokens]]\ntoken = '{TOKEN}'\n" * 2, "tokens[2]: the same token as another one's"),
         (f"[[tokens]]\ntoken = '{TOKEN}'\norigins = ['https://a.example']\n", "tokens[1].origins: only of a browser's"),
         (f"[[tokens]]\n{BROWSER}", "tokens[1]: a browser's token needs app_monitor and origins"),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from unittest.mock import MagicMock
 
 import pytest
 from lifecycle_proxy import Proxy
@@ -146,6 +147,11 @@ class Context:
         return self.answer
 
 
+class BrokenContext:
+    def get_remaining_time_in_millis(self):
+        raise RuntimeError("no runtime here")
+
+
 @pytest.mark.parametrize(
     ("context", "left_s"),
     [
@@ -155,10 +161,16 @@ class Context:
         (Context(-7), 0),
         (Context("soon"), 2),
         (Context(None), 2),
+        (Context("1000"), 2),
+        (MagicMock(), 2),
+        (BrokenContext(), 2),
         (object(), 2),
         (None, 2),
     ],
-    ids=["a minute", "1.5 s", "the reserve", "over", "text", "nothing", "another object", "none"],
+    ids=[
+        *("a minute", "1.5 s", "the reserve", "over", "text", "nothing", "digits"),
+        *("a mock", "one that raises", "another object", "none"),
+    ],
 )
 def test_the_time_that_a_flush_may_take(conserved, context, left_s):
     """2 seconds, or all but half a second of what is left; no context at all limits nothing."""
