@@ -77,7 +77,7 @@ def _python_frames(stack: str) -> list[re.Match[str]]:
 
 def _frames_before_message(stack: str) -> list[re.Match[str]]:
     """Return the frames of a Python traceback whose message is so long that none is at the end."""
-    if len(stack) <= _MAX_PARSED or not _TRACEBACK.match(stack):
+    if len(stack) <= _MAX_PARSED or not _TRACEBACK.match(stack, 0, _MAX_PARSED):
         return []
     return list(_PYTHON.finditer(stack[:_MAX_PARSED].rpartition("\n")[0]))
 
@@ -167,7 +167,7 @@ def _of_traceback(stack: str, kind: str | None) -> str | None:
 
     OpenTelemetry's logging handler has the exception's first argument instead: of `OSError(2, "No such file")` the 2.
     """
-    name, separator, message = stack.rstrip().rpartition("\n")[2].partition(": ")
+    name, separator, message = stack[-_MAX_PARSED:].rstrip().rpartition("\n")[2].partition(": ")
     is_of_kind = bool(separator and kind) and name.rpartition(".")[2] == (kind or "").rpartition(".")[2]
     return message if is_of_kind and is_python(stack) else None
 
