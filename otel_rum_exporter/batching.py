@@ -95,6 +95,8 @@ class Batches:
         self._flushed_epoch = -1
         self.count = 0
         self.size = 0
+        self.held_count = self.held_size = 0
+        """How much of that is of app monitors that are held."""
 
     def __len__(self) -> int:
         """Return how many batches gather."""
@@ -114,6 +116,8 @@ class Batches:
             self._reported[queued.key.context, once.key] = queued
         self.count += 1
         self.size += queued.size
+        if self._held:
+            self._count_held([queued], 1)
         if buffer is None or not buffer.events:  # perhaps the event that was replaced was all
             buffer = self._buffers[key] = _Buffer(key, [queued], queued.size)
             self._reschedule(key, buffer)
@@ -159,7 +163,9 @@ class Batches:
 
     def hold(self, monitor_id: str) -> None:
         """Let the batches of an app monitor wait until `release_held`."""
-        self._held.setdefault(monitor_id, set())
+        if monitor_id not in self._held:
+            self._held[monitor_id] = set()
+            self._count_all_held(monitor_id, 1)
 
     def take_held(self, monitor_id: str, now: float) -> list[Queued] | None:
         """Return the events of a batch that was due but for `hold`, as `take` does."""
@@ -171,7 +177,9 @@ class Batches:
 
     def release_held(self, monitor_id: str) -> None:
         """Let the batches of an app monitor go again."""
-        self._resume(self._held.pop(monitor_id, ()))
+        if monitor_id in self._held:
+            self._count_all_held(monitor_id, -1)
+            self._resume(self._held.pop(monitor_id))
 
     def release(self, session_id: str) -> None:
         """Let the next batch of a session go."""
@@ -194,6 +202,7 @@ class Batches:
                 self._reported.setdefault((queued.key.context, queued.draft.once.key), queued)
         size = sum(queued.size for queued in events)
         buffer.size += size
+        self._count_held(events, 1)
         self.count += len(events)
         self.size += size
         self._reschedule(key, buffer)
@@ -218,6 +227,26 @@ class Batches:
         buffer.size -= self._count_out([oldest])
         self._reschedule(buffer.key, buffer)
         return oldest
+
+    def is_held(self, monitor_id: str) -> bool:
+        """Tell whether the batches of an app monitor wait for `release_held`."""
+        return monitor_id in self._held
+
+    def displace_held(self, most: int) -> list[Queued]:
+        """Take out events of app monitors that are held, the oldest first, which the disk keeps anyhow."""
+        displaced: list[Queued] = []
+        held = [buffer for buffer in self._buffers.values() if buffer.key.monitor.id in self._held]
+        for buffer in sorted(held, key=_age):
+            taken = [each for each in buffer.events if each.stored is not None][: most - len(displaced)]
+            if taken:
+                gone = set(taken)
+                buffer.events = [each for each in buffer.events if each not in gone]
+                buffer.size -= self._count_out(taken)
+                self._reschedule(buffer.key, buffer)
+                displaced += taken
+            if len(displaced) >= most:
+                break
+        return displaced
 
     def older_than(self, before: float) -> list[Queued]:
         """Take out what was admitted before a moment."""
@@ -282,7 +311,19 @@ class Batches:
                 del self._reported[queued.key.context, once.key]
         self.count -= len(taken)
         self.size -= size
+        self._count_held(taken, -1)
         return size
+
+    def _count_held(self, events: list[Queued], sign: int) -> None:
+        """Take note of events of one buffer."""
+        if self._held and events and events[0].key.monitor.id in self._held:
+            self.held_count += sign * len(events)
+            self.held_size += sign * sum(queued.size for queued in events)
+
+    def _count_all_held(self, monitor_id: str, sign: int) -> None:
+        for buffer in self._buffers.values():
+            if buffer.key.monitor.id == monitor_id:
+                self._count_held(buffer.events, sign)
 
     def _replace(self, queued: Queued, once: Once) -> Queued | None:
         """Take out what reports the same and still waits: of a metric that grows an older value, else a later time."""

@@ -101,6 +101,13 @@ class Dispatch:
         room = max(0.0, 1.0 - self._share(waiting.count, waiting.size))
         return self._share(queue.count, queue.size) > _CROWDED * room
 
+    @property
+    def is_crowded_by_others(self) -> bool:
+        """Whether it is also without what waits for app monitors that take nothing."""
+        queue, waiting = self.batches, self.waiting
+        room = max(0.0, 1.0 - self._share(waiting.count, waiting.size))
+        return self._share(queue.count - queue.held_count, queue.size - queue.held_size) > _CROWDED * room
+
     def _share(self, events: int, size_bytes: int) -> float:
         return max(events / self._config.queue_events, size_bytes / self._config.queue_bytes)
 

@@ -28,6 +28,7 @@ from otel_rum_exporter.stats import Counters, Statistics
 _TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE, DropReason.DAMAGED)
 _BACKLOG_SHARE = 0.5  # of the requests, while live events wait
 _IN_VAIN_S = 1.0  # after rows that nobody takes at present
+_DISPLACED_SHARE = 0.05  # of the memory, at once: looking for what may be left on disk takes a look at each session
 
 
 class FromDisk(NamedTuple):
@@ -154,8 +155,10 @@ class Ledger:
         queued = unstored = 0
         for keyed, where in zip(events, stored, strict=True):
             if where is not None and self.is_full:
-                left.append(where)
-                continue
+                displaced = self._displaced_by(keyed)
+                left += displaced or [where]
+                if not displaced:
+                    continue
             if where is None and not drops_oldest and self.is_full and not self._gives_way(keyed, now):
                 continue
             queued += 1
@@ -180,6 +183,16 @@ class Ledger:
             self._lost[self._epoch] += 1
         self._lose(parked, DropReason.QUEUE_FULL)
         return bool(parked)
+
+    def _displaced_by(self, keyed: Keyed) -> list[Stored]:
+        """Leave events of app monitors that take nothing on disk alone, in favour of one that is well. Returns where."""
+        batches = self.dispatch.batches
+        # so that some of them are on disk
+        if batches.is_held(keyed.key.monitor.id) or batches.held_count <= sum(self._unstored.values()):
+            return []
+        displaced = batches.displace_held(max(1, int(_DISPLACED_SHARE * self._config.queue_events)))
+        self._take_off(displaced)
+        return [each.stored for each in displaced if each.stored is not None]
 
     def _make_room(self, now: float) -> list[Stored]:
         """Take what waits longest out of the memory until its bound holds. Returns what is on disk; the rest is lost."""
@@ -226,10 +239,10 @@ class Ledger:
         """Return in how many seconds what is on disk alone may come: 0 for now, infinity for not before there is room.
 
         At once when all that may leave has left; else so that it takes half of the requests, however many live sessions
-        there are.
+        there are. What waits for an app monitor that takes nothing makes room for it.
         """
         dispatch = self.dispatch
-        if dispatch.is_crowded:
+        if dispatch.is_crowded_by_others:
             return math.inf
         if dispatch.batches.due_in(now) != 0.0 and not self._is_load_in_vain:
             return 0.0
@@ -251,13 +264,16 @@ class Ledger:
         for keyed, stored, age_s in loaded.events:
             if not loaded.is_own:
                 self.sessions.recall(keyed, now)
-            if self.is_full or keyed.key.monitor.id in parked:
+            if keyed.key.monitor.id in parked:
                 left.append(stored)
-            else:  # it has waited, and gathered, for long enough
+                continue
+            # it has waited, and gathered, for long enough
+            out = self._queue([keyed], [stored], now - max(age_s, self.dispatch.batches.waits_s))
+            displaced += out
+            if stored not in out:
                 taken.add(keyed.key)
-                displaced += self._queue([keyed], [stored], now - max(age_s, self.dispatch.batches.waits_s))
         self._on_disk += len(left)
-        self._is_load_in_vain = bool(left) and not taken
+        self._is_load_in_vain = bool(left or displaced) and not taken
         turn_s = len(taken) / (_BACKLOG_SHARE * self.dispatch.pacer.rate)
         self._load_at = now + (_IN_VAIN_S if self._is_load_in_vain else turn_s)
         return left + displaced

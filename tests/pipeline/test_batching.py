@@ -282,7 +282,7 @@ def test_metrics_of_different_sessions_or_sides_do_not_replace_each_other():
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.integers(0, 3), st.integers(0, 1), st.integers(0, 400)),
-        st.tuples(st.sampled_from(["take", "release", "flush", "give_back", "drop_oldest"])),
+        st.tuples(st.sampled_from(["take", "release", "flush", "give_back", "drop_oldest", "hold", "release_held"])),
         st.tuples(st.just("wait"), st.floats(0, 4)),
     ),
     max_size=60,
@@ -330,7 +330,14 @@ class Run:
             self.done += done
             self.batches.release(done[0].key.session_id)
 
+    def hold(self):
+        self.batches.hold(key().monitor.id)
+
+    def release_held(self):
+        self.batches.release_held(key().monitor.id)
+
     def finish(self):
+        self.release_held()
         while self.out:
             self.release()
         self.flush()
@@ -344,6 +351,8 @@ def test_each_event_comes_out_exactly_once_and_in_order(steps):
     run = Run()
     for name, *arguments in steps:
         getattr(run, name)(*arguments)
+        held = list(run.batches.queued()) if run.batches.is_held(key().monitor.id) else []
+        assert (run.batches.held_count, run.batches.held_size) == (len(held), sum(each.size for each in held))
     run.finish()
     assert (run.batches.count, run.batches.size, run.batches.due_in(run.now)) == (0, 0, None)
     assert sorted(int(each.draft.id) for each in run.done + run.dropped) == list(range(run.admitted))
