@@ -253,7 +253,7 @@ class Dispatch:
         rejected = delivery.convicted(is_known_good=is_good)
         is_unproven = not (is_good or delivery.is_proven)
         if is_unproven and (is_of_all or (rejected and destination.convicts(rejected))):
-            delivery.restore()
+            delivery.restore(rejected)
             self._park(delivery, destination, ParkReason.REJECTED, now)
             return Outcome(is_parked=True)
         if not delivery.is_over:

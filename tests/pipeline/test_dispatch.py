@@ -115,6 +115,31 @@ def test_single_events_that_are_all_refused():
     assert statistics(sending).queued == 17
 
 
+def test_what_was_rejected_is_not_sent_again():
+    """A batch of which some events were rejected, and of which the rest is refused when that says nothing, is the rest."""
+
+    refused = iter([Rejected("400 ValidationException: no")] * 5)  # eight, four, two, one and one
+
+    def answer(_batch, now):
+        if now < 10 or now > 400:
+            return Delivered()
+        if now < 330:  # long enough for nothing to be known of the app monitor any more
+            return next(refused, Retry("server", "503"))
+        return Rejected("400 ValidationException: no")
+
+    sending = Sending(answer, max_requests_per_second=1000, latency_s=0.01)
+    sending.put(event("good", 5))
+    sending.flush()
+    sending.run(10.0)
+    sending.put(*drafts(8, session=1))
+    sending.flush()
+    sending.run(300.0)
+    assert statistics(sending).events_dropped == {DropReason.REJECTED: 2}
+    sending.run_until_sent()
+    assert (statistics(sending).delivered, statistics(sending).events_dropped) == (7, {DropReason.REJECTED: 2})
+    assert [each.id for each in sending.requests[-1][1].events] == [f"1.{number}" for number in range(2, 8)]
+
+
 def test_a_session_of_poison_does_not_park_a_good_app_monitor():
     """Others of its sessions are taken, so it is its own events that are at fault."""
     bad = [f"1.{i}" for i in range(100)]
