@@ -151,6 +151,22 @@ class Delivery(Struct, eq=False):
         suspects, self.rest, self.suspects = self.suspects, [], []
         return [*suspects, *left]
 
+    def expire(self, until: float) -> list[Queued]:
+        """Take out the events that were admitted until a moment; what is left is another batch. Returns them."""
+        queued = self.queued
+        kept = {each for each in queued if each.admitted_at > until}
+        if len(kept) == len(queued):
+            return []
+        if kept and not self.is_bisected:
+            self.whole = self.whole.only(kept)
+            self.rest = [self.whole]
+        else:
+            self.rest = [part.only(kept) for part in self.rest if not kept.isdisjoint(part.queued)]
+            self.suspects = [suspect for suspect in self.suspects if suspect.queued in kept]
+        if self.suspects and not self.rest:
+            self.restore()
+        return [each for each in queued if each not in kept]
+
     def restore(self, acquitted: Iterable[Rejection] = ()) -> None:
         """Make one batch of it again, of what has not ended: it is the request that is at fault.
 

@@ -263,8 +263,10 @@ class Dispatch:
     def _again(self, delivery: Delivery, destination: Destination, verdict: Retry, now: float) -> Outcome:
         if is_hopeless(delivery, verdict):
             return Outcome(rejected=delivery.given_up(verdict.message), is_over=True)
-        if now - delivery.admitted_at >= self._config.max_age_s:
-            return Outcome(dropped=delivery.queued, reason=DropReason.EXPIRED, is_over=True)
+        outcome = Outcome(dropped=delivery.expire(now - self._config.max_age_s), reason=DropReason.EXPIRED)
+        if delivery.is_over:
+            outcome.is_over = True
+            return outcome
         self._count_failure(delivery, verdict, now)
         if destination.parked is not None and verdict.cause != "credentials":
             self._take_back(delivery)
@@ -272,7 +274,8 @@ class Dispatch:
             destination.put_off(now)
         else:
             self._wait(delivery, retry_at(delivery, verdict, now, self._chance), now + asked_wait_s(verdict))
-        return Outcome(retried=verdict.cause, is_unsure=verdict.cause in ("network", "server"))
+        outcome.retried, outcome.is_unsure = verdict.cause, verdict.cause in ("network", "server")
+        return outcome
 
     def _count_failure(self, delivery: Delivery, verdict: Retry, now: float) -> None:
         if self._is_closing and verdict.cause == "network":
@@ -317,12 +320,13 @@ class Dispatch:
         return max(0.0, self.waiting.oldest_at + self._config.max_age_s - now)
 
     def expired(self, now: float) -> list[Queued]:
-        """Take out what waits for longer than `max_age`."""
+        """Take out what waits for longer than `max_age`, and nothing that does not, though it is in a batch with that."""
         before = now - self._config.max_age_s
         queued = self.batches.older_than(before)
         if self.waiting.oldest_at < before:
             for delivery in self.waiting.older_than(before):
-                queued += self._give_up(delivery, now)
+                is_all = all(each.admitted_at <= before for each in delivery.queued)
+                queued += self._give_up(delivery, now) if is_all else self.waiting.expire(delivery, before)
         return queued
 
     def drop_oldest(self, now: float) -> list[Queued]:

@@ -320,7 +320,7 @@ class Ledger:
     def settle(self, delivery: Delivery, verdict: Verdict, now: float) -> Outcome:
         """Take the verdict of an attempt."""
         self._counters.requests += 1
-        number = len(delivery.part.queued)
+        sent = delivery.part.queued
         outcome = self.dispatch.settle(delivery, verdict, now)
         self._end(outcome.delivered)
         self._counters.delivered += len(outcome.delivered)
@@ -329,7 +329,7 @@ class Ledger:
         if outcome.retried is not None:
             self._counters.retried[outcome.retried] += 1
         if outcome.is_unsure:
-            self._counters.duplicates_possible += number
+            self._counters.duplicates_possible += len(set(sent).difference(outcome.dropped))
         return outcome
 
     def fail(self, queued: list[Queued], now: float) -> None:

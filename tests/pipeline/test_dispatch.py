@@ -266,6 +266,22 @@ def test_what_waits_for_an_app_monitor_becomes_too_old():
     assert statistics(sending).events_dropped == {DropReason.EXPIRED: 20}
 
 
+@pytest.mark.parametrize(
+    "verdict", [Retry("network", "refused"), Retry("server", "503"), Parked(ParkReason.UNAUTHORIZED, "403")]
+)
+def test_no_event_is_given_up_with_an_older_one(verdict):
+    """In an outage a batch that finds out takes what is there, of all ages: each event has its own `max_age`."""
+    sending = Sending(lambda _batch, now: verdict if now < 700 else Delivered(), max_age=300_000)
+    sending.run(900.0, every=(5.0, lambda now: sending.put(event(f"{now}"))))
+    sending.run_until_sent()
+    back_at = min(at for at, _, verdict in sending.requests if verdict == Delivered())
+    assert 700 <= back_at < 1000
+    young_enough = {f"{5.0 * each}" for each in range(1, 181) if 5.0 * each > back_at - 299}
+    assert young_enough <= sending.delivered_at.keys()
+    assert len(sending.delivered_at) <= len(young_enough) + 1
+    assert statistics(sending).events_dropped == {DropReason.EXPIRED: 180 - len(sending.delivered_at)}
+
+
 def not_found(batch, _now):
     """A service that knows one app monitor, and not the other."""
     return Parked(ParkReason.NOT_FOUND, "404") if batch.monitor.id == OTHER_MONITOR else Delivered()
