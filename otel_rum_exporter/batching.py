@@ -6,7 +6,7 @@ No lock and no clock: the pipeline has them. One batch of a session is out at a 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +30,7 @@ SETTLE_S = 2.0
 """How long events wait for other items of their session that say on which page and whose they were."""
 
 _VOID = -1  # no entry's ticket
+_NO_KEYS: frozenset[BatchKey] = frozenset()
 
 
 class Stored(NamedTuple):
@@ -88,8 +89,9 @@ class Batches:
         self._ages: Schedule[_Buffer] | None = None  # by age, from when on room is first made: most need none
         self._oldest_at = math.inf  # no event is older
         self._tickets = count()
-        # the sessions that are out, each with its keys that came due since
-        self._busy: dict[str, Collection[BatchKey]] = {}
+        # the sessions that are out, by id and app monitor, since two of these may have the same session; each with its
+        # keys that came due since
+        self._busy: dict[str, dict[str, frozenset[BatchKey]]] = {}
         self._held: dict[str, set[BatchKey]] = {}  # likewise the app monitors that take nothing
         self._reported: dict[tuple[str, Hashable], Queued] = {}  # what may be replaced
         self._flushed_epoch = -1
@@ -147,18 +149,19 @@ class Batches:
             return None if key is None else self._take(key, math.inf)
         while (buffer := self._schedule.take(now)) is not None:
             key = buffer.key
-            if key.session_id in self._busy:
-                self._busy[key.session_id] = {*self._busy[key.session_id], key}
+            if key.session_id in self._busy and key.monitor.id in self._busy[key.session_id]:
+                self._busy[key.session_id][key.monitor.id] |= {key}
             elif key.monitor.id in self._held:
                 self._held[key.monitor.id].add(key)
             else:
                 return self._take(key, now)
         return None
 
-    def hold_session(self, session_id: str) -> bool:
+    def hold_session(self, key: BatchKey) -> bool:
         """Hold a session for a batch that comes from elsewhere. Returns False if one of it is out."""
-        is_free = session_id not in self._busy
-        self._busy.setdefault(session_id, ())
+        monitors = self._busy.setdefault(key.session_id, {})
+        is_free = key.monitor.id not in monitors
+        monitors.setdefault(key.monitor.id, _NO_KEYS)
         return is_free
 
     def hold(self, monitor_id: str) -> None:
@@ -170,7 +173,7 @@ class Batches:
     def take_held(self, monitor_id: str, now: float) -> list[Queued] | None:
         """Return the events of a batch that was due but for `hold`, as `take` does."""
         for key in self._held.get(monitor_id, ()):
-            if key in self._buffers and key.session_id not in self._busy:
+            if key in self._buffers and key.monitor.id not in self._busy.get(key.session_id, ()):
                 self._held[monitor_id].discard(key)
                 return self._take(key, now)
         return None
@@ -181,9 +184,13 @@ class Batches:
             self._count_all_held(monitor_id, -1)
             self._resume(self._held.pop(monitor_id))
 
-    def release(self, session_id: str) -> None:
+    def release(self, key: BatchKey) -> None:
         """Let the next batch of a session go."""
-        if keys := self._busy.pop(session_id, ()):
+        monitors = self._busy.get(key.session_id, {})
+        keys = monitors.pop(key.monitor.id, None)
+        if not monitors:
+            self._busy.pop(key.session_id, None)
+        if keys:
             self._resume(keys)
 
     def _resume(self, keys: Iterable[BatchKey]) -> None:
@@ -271,10 +278,14 @@ class Batches:
             yield from buffer.events
 
     def _is_free(self, key: BatchKey) -> bool:
-        return key.session_id not in self._busy and key.monitor.id not in self._held
+        is_busy = key.session_id in self._busy and key.monitor.id in self._busy[key.session_id]
+        return not is_busy and key.monitor.id not in self._held
 
     def _take(self, key: BatchKey, now: float) -> list[Queued]:
-        self._busy[key.session_id] = ()
+        if key.session_id in self._busy:
+            self._busy[key.session_id][key.monitor.id] = _NO_KEYS
+        else:
+            self._busy[key.session_id] = {key.monitor.id: _NO_KEYS}
         buffer = self._buffers[key]
         # with many sessions each event leaves alone
         number = 1 if len(buffer.events) == 1 else self._number_to_take(buffer.events, now)

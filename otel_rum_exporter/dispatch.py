@@ -58,7 +58,7 @@ class Dispatch:
         """Begin with nothing that waits. `random` gives numbers from 0 to 1."""
         self._config = config
         self._random = random
-        self._out: dict[str, Job] = {}  # what senders hold, by the session that it is of
+        self._out: dict[str, Job] = {}  # what senders hold, by its keys' `context`
         self._destinations: dict[str, Destination] = {}
         self._bisection = Bucket(_BISECTION_SHARE * config.max_requests_per_second / config.senders, _BISECTION_BURST)
         self._is_closing = False
@@ -117,7 +117,7 @@ class Dispatch:
             return None
         job = self._take(now)
         if job is not None:
-            self._out[_key_of(job).session_id] = job
+            self._out[_key_of(job).context] = job
             self.pacer.take(now)
         return job
 
@@ -151,7 +151,7 @@ class Dispatch:
 
     def resume(self, delivery: Delivery, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
-        if not self.batches.hold_session(delivery.whole.batch.session_id):
+        if not self.batches.hold_session(_key_of(delivery)):
             return False
         delivery.due_at = now
         self.waiting.add(delivery)
@@ -175,7 +175,7 @@ class Dispatch:
 
     def begin(self, delivery: Delivery) -> None:
         """Take note of what a sender made of the events that it holds."""
-        self._out[_key_of(delivery).session_id] = delivery
+        self._out[_key_of(delivery).context] = delivery
 
     def cancel(self, queued: list[Queued], now: float) -> None:
         """Take back a job that came to no request."""
@@ -295,7 +295,7 @@ class Dispatch:
         self.batches.hold(delivery.whole.batch.monitor.id)
 
     def _take_back(self, delivery: Delivery) -> None:
-        self._out.pop(_key_of(delivery).session_id, None)
+        self._out.pop(_key_of(delivery).context, None)
 
     def _resume(self, delivery: Delivery, now: float) -> None:
         """Let go what waited for an app monitor."""
@@ -304,11 +304,11 @@ class Dispatch:
         self.waiting.unpark(monitor_id, now)
 
     def _finish(self, key: BatchKey, now: float) -> None:
-        self._out.pop(key.session_id, None)
+        self._out.pop(key.context, None)
         self._release(key, now)
 
     def _release(self, key: BatchKey, now: float) -> None:
-        self.batches.release(key.session_id)
+        self.batches.release(key)
         destination = self._destinations.get(key.monitor.id)
         if destination is not None and destination.is_probing:  # the probe ended in another way
             destination.put_off(now)
@@ -371,7 +371,7 @@ class Dispatch:
         key, was_parked = _key_of(delivery), self.waiting.is_parked(delivery)
         self.waiting.remove(delivery)
         if was_parked:
-            self.batches.release(key.session_id)
+            self.batches.release(key)
         else:
             self._release(key, now)
         return delivery.queued

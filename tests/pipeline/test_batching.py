@@ -40,7 +40,7 @@ def test_full_by_count():
     add(waiting, "a", "b", "c", "d", at=10.0)
     assert waiting.due_in(10.0) == 0.0
     assert names(waiting.take(10.0)) == ["a", "b", "c"]
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert waiting.due_in(10.0) == 5.0
 
 
@@ -88,7 +88,7 @@ def test_a_flush_reaches_what_is_behind_a_batch_on_its_way():
     assert names(waiting.take(0.0)) == ["a"]
     waiting.flush(0)
     assert waiting.take(0.0) is None
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(0.0)) == ["b"]
 
 
@@ -109,8 +109,24 @@ def test_one_batch_of_a_session_is_out():
     waiting.add(keyed(other_side, "b"), 0.0, 0)
     add(waiting, "c", number=2)
     assert [names(waiting.take(0.0)) for _ in range(3)] == [["a"], ["c"], None]
-    waiting.release(key(1).session_id)
+    waiting.release(key(1))
     assert names(waiting.take(0.0)) == ["b"]
+
+
+def test_a_session_of_two_app_monitors_is_two():
+    """A batch of one, which may be out for long, holds nothing of the other."""
+    waiting = batches(max_events=1)
+    for monitor in ("one", "two"):
+        for name in "ab":
+            waiting.add(keyed(key(monitor=monitor), f"{monitor} {name}"), 0.0, 0)
+    assert [names(waiting.take(0.0)) for _ in range(3)] == [["one a"], ["two a"], None]
+    assert (waiting.hold_session(key(monitor="two")), waiting.hold_session(key(monitor="three"))) == (False, True)
+    waiting.release(key(monitor="two"))
+    assert [names(waiting.take(0.0, is_crowded=True)) for _ in range(2)] == [["two b"], None]
+    waiting.hold("one")
+    waiting.release(key(monitor="one"))
+    assert waiting.take(0.0) is None
+    assert names(waiting.take_held("one", 0.0)) == ["one b"]
 
 
 def test_a_full_batch_settles():
@@ -131,7 +147,7 @@ def test_older_events_behind_younger_ones():
     assert waiting.take(11.0) is None
     assert waiting.due_in(11.0) == 1.0
     assert names(waiting.take(12.0)) == ["live", "a", "b"]
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(12.0)) == ["c"]
 
 
@@ -143,7 +159,7 @@ def test_what_has_not_settled_stays():
     add(waiting, "c", at=6.0)
     assert waiting.take(6.9) is None
     assert names(waiting.take(7.0)) == ["a", "b"]
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert waiting.due_in(7.0) == 6.0
     add(waiting, "d", at=7.0)
     waiting.flush(0)
@@ -182,7 +198,7 @@ def test_what_a_request_says_once_separates_batches(other):
     waiting.add(keyed(key(1), "c"), 0.0, 0)
     waiting.flush(0)
     first = waiting.take(0.0)
-    waiting.release(first[0].key.session_id)
+    waiting.release(first[0].key)
     assert [names(first), names(waiting.take(0.0))] == [["a", "c"], ["b"]]
 
 
@@ -193,7 +209,7 @@ def test_leftovers_come_first():
     taken = waiting.take(0.0)
     add(waiting, "d", at=1.0)
     waiting.give_back(taken[1:])
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(1.0)) == ["b", "c", "d"]
     assert (waiting.count, waiting.size) == (0, 0)
 
@@ -204,7 +220,7 @@ def test_leftovers_of_an_emptied_buffer():
     add(waiting, "a", "b", "c")
     taken = waiting.take(0.0)
     waiting.give_back(taken[2:])
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(5.0)) == ["c"]
 
 
@@ -213,7 +229,7 @@ def test_a_growing_metric_replaces_what_came_back():
     waiting = batches()
     waiting.add(keyed(key(), "cls 1", metric="cls"), 0.0, 0)
     waiting.give_back(waiting.take(5.0))
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert waiting.add(keyed(key(), "cls 2", metric="cls"), 6.0, 0).draft.id == "cls 1"
     assert names(waiting.take(11.0)) == ["cls 2"]
 
@@ -237,7 +253,7 @@ def test_the_oldest_makes_room_also_behind_a_batch_on_its_way():
     assert names(waiting.take(0.0)) == ["a"]
     assert waiting.take(0.0) is None
     assert waiting.drop_oldest().draft.id == "b"
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(0.0)) == ["c"]
 
 
@@ -267,7 +283,7 @@ def test_a_metric_that_was_sent_is_not_replaced():
     waiting.add(keyed(key(), "cls 1", metric="cls"), 0.0, 0)
     assert names(waiting.take(0.0)) == ["cls 1"]
     assert waiting.add(keyed(key(), "cls 2", metric="cls"), 0.0, 0) is None
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(0.0)) == ["cls 2"]
 
 
@@ -328,7 +344,7 @@ class Run:
         if self.out:
             done = self.out.pop(0)
             self.done += done
-            self.batches.release(done[0].key.session_id)
+            self.batches.release(done[0].key)
 
     def hold(self):
         self.batches.hold(key().monitor.id)
@@ -372,7 +388,7 @@ def test_the_schedule_does_not_leak(end):
         add(waiting, "goes", number=1 + number % 7, at=float(number))
         taken = waiting.take(float(number)) if end == "take" else waiting.drop_oldest()
         if end == "take" and taken:
-            waiting.release(taken[0].key.session_id)
+            waiting.release(taken[0].key)
         largest = max(largest, len(waiting._schedule) + len(waiting._ages or ()))
     assert largest < 300
 
@@ -385,7 +401,7 @@ def test_a_busy_session_does_not_leak():
     for _ in range(2000):
         add(waiting, "waits")
         assert waiting.take(0.0) is None
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert len(waiting._schedule) + len(waiting._ages or ()) < 300
 
 
@@ -400,5 +416,5 @@ def test_a_crowd_that_may_not_leave_is_not_due():
     assert waiting.due_in(9.0, is_crowded=True) == 0.0
     assert names(waiting.take(9.0, is_crowded=True)) == ["a", "b", "c"]
     assert waiting.due_in(9.0, is_crowded=True) is None
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(9.0, is_crowded=True)) == ["d"]

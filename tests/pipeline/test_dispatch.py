@@ -224,6 +224,18 @@ def test_an_app_monitor_that_takes_nothing_waits_alone():
     assert sending.now < 3600 + 300 + 30
 
 
+def test_an_app_monitor_that_takes_nothing_holds_no_session_of_another():
+    """A session may report to two app monitors: what one does not take does not hold up the other's."""
+    sending = Sending(not_found)
+    sending.put(event("bad", 1, OTHER_MONITOR))
+    sending.flush()
+    sending.run(10.0)
+    sending.put(event("good", 1))
+    sending.run(10.0)
+    assert list(sending.delivered_at) == ["good"]
+    assert statistics(sending).queued == 1
+
+
 def test_a_flush_asks_at_once():
     """Somebody who waits does not wait for the next probe; but flushes do not ask more than once a second."""
     answers = [Parked(ParkReason.NOT_FOUND, "404")]
