@@ -90,11 +90,6 @@ class Dispatch:
         return config.queue_events - waiting.count, config.queue_bytes - waiting.size
 
     @property
-    def room_left(self) -> int:
-        """How many more events `batches` may hold until the memory's bound is reached."""
-        return self.room[0] - self.batches.count
-
-    @property
     def is_crowded(self) -> bool:
         """Whether so much waits for its batch, in the room that other batches leave, that it should go as soon as it can."""
         queue, waiting = self.batches, self.waiting

@@ -218,6 +218,21 @@ class Ledger:
         batches = self.dispatch.batches
         return batches.count + events <= room_events and batches.size + size <= room_bytes
 
+    def fitting(self, events: Sequence[Keyed]) -> int:
+        """Return how many of some events there is room for in memory, from the first on."""
+        batches, (room_events, room_bytes) = self.dispatch.batches, self.dispatch.room
+        size, most = batches.size, max(0, room_events - batches.count)
+        for number, keyed in enumerate(events[:most]):
+            size += size_of(keyed.draft)
+            if size > room_bytes:
+                return number
+        return min(most, len(events))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits in memory."""
+        return not self.dispatch.fullness
+
     @property
     def has_unstored(self) -> bool:
         """Whether something that was accepted is in memory only."""

@@ -201,3 +201,17 @@ def test_a_parked_app_monitor_takes_no_room_from_itself():
     ledger.queue([keyed(key(1), f"{each}") for each in range(9)], [None] * 9, 1.0)
     assert ledger.queue(*on_disk(1, first=200, monitor=OTHER), 2.0) == [Stored(None, 200)]
     assert ledger.statistics().events_dropped == {}
+
+
+def test_how_many_events_there_is_room_for():
+    """By number, by size, and besides what waits already."""
+    events = [keyed(key(1), f"{each}", size=4000) for each in range(9)]
+    ledger = ledger_of(queue_events=5)
+    assert (ledger.fitting(events), ledger.fitting(events[:2]), ledger.is_empty) == (5, 2, True)
+    ledger = ledger_of(queue_bytes=20_000, overflow="block")
+    assert ledger.fitting(events) == 4
+    ledger.queue(events[:3], [None] * 3, 0.0)
+    assert (ledger.fitting(events[3:]), ledger.is_empty) == (1, False)
+    ledger.queue(events[3:4], [None], 0.0)
+    assert (ledger.fitting(events[4:]), ledger.is_full) == (0, False)
+    assert ledger.statistics().events_dropped == {}

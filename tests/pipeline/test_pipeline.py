@@ -602,10 +602,11 @@ def test_who_exports_waits_where_that_is_asked_for(exporters, rum):
     assert (each.stats().delivered, each.stats().events_dropped) == (100, {})
 
 
-def test_an_export_that_is_larger_than_the_memory_waits_in_parts(exporters, rum):
-    """With overflow block one export may hold more than there is room for."""
-    each = exporters(queue_events=10, overflow="block", flush_interval=0)
-    each.spans.export([span(session_id=session(number % 7)) for number in range(95)])
+@pytest.mark.parametrize(("bound", "size"), [({"queue_events": 10}, 0), ({"queue_bytes": 50_000}, 4000)])
+def test_an_export_that_is_larger_than_the_memory_waits_in_parts(exporters, rum, bound, size):
+    """With overflow block one export may hold more than there is room for, whichever bound it is that it passes."""
+    each = exporters(**bound, overflow="block", flush_interval=0)
+    each.spans.export([span(session_id=session(number % 7), size=size) for number in range(95)])
     assert each.spans.force_flush(LONG_MS)
     assert (each.stats().delivered, each.stats().events_dropped, rum.stats()["events_distinct"]) == (95, {}, 95)
 
