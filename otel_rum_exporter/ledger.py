@@ -159,8 +159,11 @@ class Ledger:
                 left += displaced or [where]
                 if not displaced:
                     continue
-            if where is None and not drops_oldest and self.is_full and not self._gives_way(keyed, now):
-                continue
+            if where is None and not drops_oldest and self.is_full:
+                on_disk = self._gives_way(keyed, now)
+                if on_disk is None:
+                    continue
+                left += on_disk
             queued += 1
             unstored += where is None
             replaced = batches.add(keyed, now, epoch, where)
@@ -174,15 +177,17 @@ class Ledger:
         self._on_disk += len(left)
         return left
 
-    def _gives_way(self, keyed: Keyed, now: float) -> bool:
-        """Drop an event for want of room: what waits for an app monitor that takes nothing, or else the event itself."""
-        parked = self.dispatch.drop_parked(now, keyed.key.monitor.id)
-        if not parked:
-            self._counters.events_dropped[DropReason.QUEUE_FULL] += 1
-            self._untold[DropReason.QUEUE_FULL] += 1
-            self._lost[self._epoch] += 1
-        self._lose(parked, DropReason.QUEUE_FULL)
-        return bool(parked)
+    def _gives_way(self, keyed: Keyed, now: float) -> list[Stored] | None:
+        """Make room for an event by what waits for an app monitor that takes nothing, or else drop the event itself.
+
+        Returns what is on disk alone now; None if it is the event that was dropped.
+        """
+        if parked := self.dispatch.drop_parked(now, keyed.key.monitor.id):
+            return self._leave(parked)
+        self._counters.events_dropped[DropReason.QUEUE_FULL] += 1
+        self._untold[DropReason.QUEUE_FULL] += 1
+        self._lost[self._epoch] += 1
+        return None
 
     def _displaced_by(self, keyed: Keyed) -> list[Stored]:
         """Leave events of app monitors that take nothing on disk alone, in favour of one that is well. Returns where."""
@@ -190,19 +195,21 @@ class Ledger:
         # so that some of them are on disk
         if batches.is_held(keyed.key.monitor.id) or batches.held_count <= sum(self._unstored.values()):
             return []
-        displaced = batches.displace_held(max(1, int(_DISPLACED_SHARE * self._config.queue_events)))
-        self._take_off(displaced)
-        return [each.stored for each in displaced if each.stored is not None]
+        return self._leave(batches.displace_held(max(1, int(_DISPLACED_SHARE * self._config.queue_events))))
 
     def _make_room(self, now: float) -> list[Stored]:
         """Take what waits longest out of the memory until its bound holds. Returns what is on disk; the rest is lost."""
         left: list[Stored] = []
         while self.dispatch.fullness > 1 and (oldest := self.dispatch.drop_oldest(now)):
-            on_disk = [each for each in oldest if each.stored is not None]
-            self._take_off(on_disk)
-            left += [each.stored for each in on_disk if each.stored is not None]
-            self._lose([each for each in oldest if each.stored is None], DropReason.QUEUE_FULL)
+            left += self._leave(oldest)
         return left
+
+    def _leave(self, queued: Sequence[Queued]) -> list[Stored]:
+        """Take note that events are in memory no more. Returns where they are on disk; the rest is lost."""
+        on_disk = [each for each in queued if each.stored is not None]
+        self._take_off(on_disk)
+        self._lose([each for each in queued if each.stored is None], DropReason.QUEUE_FULL)
+        return [each.stored for each in on_disk if each.stored is not None]
 
     @property
     def overflowed(self) -> int:

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from rum_items import key, keyed
 from rum_service import PROCESS
 
@@ -215,3 +216,14 @@ def test_how_many_events_there_is_room_for():
     ledger.queue(events[3:4], [None], 0.0)
     assert (ledger.fitting(events[4:]), ledger.is_full) == (0, False)
     assert ledger.statistics().events_dropped == {}
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
+def test_what_gives_way_in_memory_stays_on_disk(overflow):
+    """Whatever the policy is, and though what it gives way to has no place on disk."""
+    ledger = parked_ledger(overflow=overflow)
+    left = ledger.queue([keyed(key(2, monitor=OTHER), f"{each}") for each in range(5)], [None] * 5, 2.0)
+    assert left == [Stored(None, each) for each in range(2, 7)]
+    assert ledger.take_ended().forgotten == []
+    assert (ledger.statistics().events_dropped, ledger.statistics().queued) == ({}, 156)
+    assert ledger.statistics().is_balanced
