@@ -6,6 +6,7 @@ No lock and no clock: the pipeline has them. One batch of a session is out at a 
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Hashable, Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -58,7 +59,9 @@ class Queued(Struct, gc=False, eq=False):
 
 class _Buffer(Struct, gc=False, eq=False):
     key: BatchKey
-    events: list[Queued] = field(default_factory=list)  # a deque takes 600 bytes, and most sessions have a few events
+    events: list[Queued] = field(
+        default_factory=list
+    )  # oldest first; a deque takes 600 bytes, and most have a few events
     size: int = 0
     ticket: int = _VOID  # which entry of the schedule is this buffer's; older entries are void
 
@@ -66,7 +69,8 @@ class _Buffer(Struct, gc=False, eq=False):
 class Batches:
     """The events that wait.
 
-    Shape:  n events -> batches of at most max_events; each event once, order of arrival kept within a key.
+    Shape:  n events -> batches of at most max_events; each event once, within a key by their age, and those of the same
+            age in the order of arrival.
     Units:  max_bytes and size count bytes of the request body, times are seconds of the caller's clock.
     """
 
@@ -124,9 +128,13 @@ class Batches:
             buffer = self._buffers[key] = _Buffer(key, [queued], queued.size)
             self._reschedule(key, buffer)
             return replaced
-        buffer.events.append(queued)
+        events = buffer.events
+        if now < events[-1].admitted_at:  # it comes from disk, where it waited for longer
+            insort(events, queued, key=_admitted_at)
+        else:
+            events.append(queued)
         buffer.size += queued.size
-        if len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes:
+        if len(events) >= self._max_events or buffer.size >= self._max_bytes or events[0] is queued:
             self._reschedule(key, buffer)
         return replaced
 
@@ -203,7 +211,11 @@ class Batches:
         """Put events that did not fit into their batch back to the front of their buffer."""
         key = events[0].key
         buffer = self._buffers.setdefault(key, _Buffer(key))
+        events = sorted(events, key=_admitted_at)
+        has_older = bool(buffer.events) and buffer.events[0].admitted_at < events[-1].admitted_at
         buffer.events[:0] = events
+        if has_older:  # it came from disk meanwhile
+            buffer.events.sort(key=_admitted_at)
         for queued in events:
             if queued.draft.once:
                 self._reported.setdefault((queued.key.context, queued.draft.once.key), queued)
@@ -359,15 +371,17 @@ class Batches:
         if oldest.epoch <= self._flushed_epoch:
             due_at = oldest.admitted_at
         elif len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes:
-            last = buffer.events[min(self._max_events, len(buffer.events)) - 1]
-            # what comes from disk may be older than what it comes behind
-            due_at = max(oldest.admitted_at, last.admitted_at) + self._settle_s
+            due_at = buffer.events[min(self._max_events, len(buffer.events)) - 1].admitted_at + self._settle_s
         else:
             due_at = oldest.admitted_at + self.waits_s
         self._oldest_at = min(self._oldest_at, oldest.admitted_at)
         self._schedule.add(due_at, buffer, len(self._buffers))
         if self._ages is not None:
             self._ages.add(oldest.admitted_at, buffer, len(self._buffers))
+
+
+def _admitted_at(queued: Queued) -> float:
+    return queued.admitted_at
 
 
 def _age(buffer: _Buffer) -> float:

@@ -140,15 +140,34 @@ def test_a_full_batch_settles():
 
 
 def test_older_events_behind_younger_ones():
-    """Events that come from disk may be older than live ones before them: the batch goes when these have settled."""
+    """Events that come from disk may be older than live ones before them: they go first, in their order."""
     waiting = Batches(3, 10**6, linger_s=5.0, settle_s=2.0)
     add(waiting, "live", at=10.0)
     add(waiting, "a", "b", "c", at=5.0)
-    assert waiting.take(11.0) is None
-    assert waiting.due_in(11.0) == 1.0
-    assert names(waiting.take(12.0)) == ["live", "a", "b"]
+    assert waiting.due_in(11.0) == 0.0
+    assert names(waiting.take(11.0)) == ["a", "b", "c"]
     waiting.release(key())
-    assert names(waiting.take(12.0)) == ["c"]
+    assert waiting.due_in(11.0) == 6.0
+    assert names(waiting.take(17.0)) == ["live"]
+
+
+def test_the_oldest_is_found_behind_younger_ones():
+    """Whatever it came behind, or came back before: a batch is due by it, it makes room first, and is too old first."""
+    waiting = batches(max_events=100)
+    add(waiting, "live", "alive", at=10.0)
+    waiting.flush(0)
+    out = waiting.take(10.0)
+    add(waiting, "younger", at=11.0, epoch=1)
+    assert waiting.due_in(11.0) == 5.0
+    add(waiting, "old", at=7.0, epoch=1)
+    assert waiting.due_in(11.0) == 1.0
+    waiting.give_back(out)
+    waiting.release(key())
+    assert [each.admitted_at for each in waiting.queued()] == [7.0, 10.0, 10.0, 11.0]
+    assert names(waiting.older_than(8.0)) == ["old"]
+    add(waiting, "older", at=6.0, epoch=1)
+    assert waiting.drop_oldest().draft.id == "older"
+    assert names(waiting.take(11.0)) == ["live", "alive", "younger"]
 
 
 def test_what_has_not_settled_stays():

@@ -227,3 +227,13 @@ def test_what_gives_way_in_memory_stays_on_disk(overflow):
     assert ledger.take_ended().forgotten == []
     assert (ledger.statistics().events_dropped, ledger.statistics().queued) == ({}, 156)
     assert ledger.statistics().is_balanced
+
+
+def test_what_comes_from_disk_behind_a_live_event_becomes_too_old_first():
+    """Its age counts, not that of what it comes behind."""
+    ledger = ledger_of(max_age=3_600_000)
+    ledger.queue([keyed(key(1), "live")], [None], 1.0)
+    ledger.load(from_disk(1, age_s=3540.0), 1.0)
+    ledger.take(62.0)
+    assert ledger.statistics().events_dropped == {DropReason.EXPIRED: 1}
+    assert (len(ledger.take_ended().forgotten), ledger.statistics().queued) == (1, 1)
