@@ -611,6 +611,15 @@ def test_an_export_that_is_larger_than_the_memory_waits_in_parts(exporters, rum,
     assert (each.stats().delivered, each.stats().events_dropped, rum.stats()["events_distinct"]) == (95, {}, 95)
 
 
+def test_who_exports_waits_for_room_and_not_for_an_answer(exporters, rum):
+    """What is on its way has left its room to others, however long the answer takes."""
+    rum.set_faults(latency_ms=3000)
+    each = exporters(queue_events=5, overflow="block", flush_interval=0, max_in_flight=1)
+    each.spans.export(spans(10, session_id=session(1)))
+    assert (each.stats().accepted, each.stats().queued, each.stats().requests) == (10, 10, 0)
+    rum.clear_faults()
+
+
 def test_who_exports_does_not_wait_for_ever(exporters, rum):
     """For `timeout` at most, then the new event gives way; a shutdown ends the wait."""
     rum.set_faults(hang="before")
