@@ -24,6 +24,7 @@ from otel_rum_exporter.waiting import Waiting
 _BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events at fault must not hold these up
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred
 _CROWDED = 0.5  # of the memory's bound
+_REFUSED = 0.25  # likewise: where batches that wait take more of it, an app monitor is not asked with yet another one
 _MAX_DESTINATIONS = 256  # of those that are well there is little to remember
 _MAX_BISECTED = 64  # batches; where more wait for their share, they take more of it: memory is bounded, too
 
@@ -134,8 +135,15 @@ class Dispatch:
         return delivery
 
     def _probe(self, monitor_id: str, destination: Destination, now: float) -> Job | None:
-        """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too."""
-        job: Job | None = self.batches.take_held(monitor_id, now) if destination.probes % 2 == 0 else None
+        """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too.
+
+        Batches on disk never make room, so they are to take a part of the memory only, unless it may be their events that
+        are at fault: then only others find out.
+        """
+        waiting = self.waiting
+        may_be_other = destination.parked is ParkReason.REJECTED or self._share(waiting.count, waiting.size) < _REFUSED
+        is_other = may_be_other and destination.probes % 2 == 0
+        job: Job | None = self.batches.take_held(monitor_id, now) if is_other else None
         job = job or self.waiting.take_parked(monitor_id) or self.batches.take_held(monitor_id, now)
         if job is None:  # nothing waits any more: what comes next finds out
             destination.unpark()

@@ -9,6 +9,7 @@ from rum_items import MONITOR_ID
 from rum_service import Sending, drafts, event, poisoned
 
 from otel_rum_exporter import DropReason, ParkReason
+from otel_rum_exporter.batching import Stored
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry
 
 OTHER_MONITOR = "99999999-9999-4999-8999-999999999999"
@@ -342,6 +343,26 @@ def test_a_parked_app_monitor_leaves_memory_to_the_others(overflow):
     sending.run(10.0)
     assert put == sending.delivered_at.keys()
     assert statistics(sending).queued <= 500
+
+
+def test_batches_that_find_out_leave_memory_to_the_others():
+    """Each may be another one, which waits in memory until it is taken: with a spool nothing else ends that."""
+    sending = Sending(not_found, queue_events=100, max_events=5)
+    ids = iter(range(10**6))
+
+    def put(*events):
+        return sending.ledger.queue(events, [Stored(None, next(ids)) for _ in events], sending.now)
+
+    for number in range(300):
+        put(*(event(f"{number}.{each}", number % 50, OTHER_MONITOR) for each in range(5)))
+        sending.flush()
+        sending.run(1.1)
+    assert 25 <= sending.ledger.dispatch.waiting.count <= 35
+    left = put(*(event(f"good {number}", 100 + number) for number in range(60)))
+    assert min(each.id for each in left) < 1500
+    sending.run(60.0)
+    assert len(sending.delivered_at) == 60
+    assert statistics(sending).is_balanced
 
 
 def test_other_credentials_are_tried_at_once():
