@@ -6,7 +6,8 @@ No lock and no clock: the pipeline has them. One batch of a session is out at a 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from bisect import insort
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +31,7 @@ SETTLE_S = 2.0
 """How long events wait for other items of their session that say on which page and whose they were."""
 
 _VOID = -1  # no entry's ticket
+_NO_KEYS: frozenset[BatchKey] = frozenset()
 
 
 class Stored(NamedTuple):
@@ -57,7 +59,9 @@ class Queued(Struct, gc=False, eq=False):
 
 class _Buffer(Struct, gc=False, eq=False):
     key: BatchKey
-    events: list[Queued] = field(default_factory=list)  # a deque takes 600 bytes, and most sessions have a few events
+    events: list[Queued] = field(
+        default_factory=list
+    )  # oldest first; a deque takes 600 bytes, and most have a few events
     size: int = 0
     ticket: int = _VOID  # which entry of the schedule is this buffer's; older entries are void
 
@@ -65,7 +69,8 @@ class _Buffer(Struct, gc=False, eq=False):
 class Batches:
     """The events that wait.
 
-    Shape:  n events -> batches of at most max_events; each event once, order of arrival kept within a key.
+    Shape:  n events -> batches of at most max_events; each event once, within a key by their age, and those of the same
+            age in the order of arrival.
     Units:  max_bytes and size count bytes of the request body, times are seconds of the caller's clock.
     """
 
@@ -88,13 +93,16 @@ class Batches:
         self._ages: Schedule[_Buffer] | None = None  # by age, from when on room is first made: most need none
         self._oldest_at = math.inf  # no event is older
         self._tickets = count()
-        # the sessions that are out, each with its keys that came due since
-        self._busy: dict[str, Collection[BatchKey]] = {}
+        # the sessions that are out, by id and app monitor, since two of these may have the same session; each with its
+        # keys that came due since
+        self._busy: dict[str, dict[str, frozenset[BatchKey]]] = {}
         self._held: dict[str, set[BatchKey]] = {}  # likewise the app monitors that take nothing
         self._reported: dict[tuple[str, Hashable], Queued] = {}  # what may be replaced
         self._flushed_epoch = -1
         self.count = 0
         self.size = 0
+        self.held_count = self.held_size = 0
+        """How much of that is of app monitors that are held."""
 
     def __len__(self) -> int:
         """Return how many batches gather."""
@@ -114,13 +122,19 @@ class Batches:
             self._reported[queued.key.context, once.key] = queued
         self.count += 1
         self.size += queued.size
+        if self._held:
+            self._count_held([queued], 1)
         if buffer is None or not buffer.events:  # perhaps the event that was replaced was all
             buffer = self._buffers[key] = _Buffer(key, [queued], queued.size)
             self._reschedule(key, buffer)
             return replaced
-        buffer.events.append(queued)
+        events = buffer.events
+        if now < events[-1].admitted_at:  # it comes from disk, where it waited for longer
+            insort(events, queued, key=_admitted_at)
+        else:
+            events.append(queued)
         buffer.size += queued.size
-        if len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes:
+        if len(events) >= self._max_events or buffer.size >= self._max_bytes or events[0] is queued:
             self._reschedule(key, buffer)
         return replaced
 
@@ -143,39 +157,48 @@ class Batches:
             return None if key is None else self._take(key, math.inf)
         while (buffer := self._schedule.take(now)) is not None:
             key = buffer.key
-            if key.session_id in self._busy:
-                self._busy[key.session_id] = {*self._busy[key.session_id], key}
+            if key.session_id in self._busy and key.monitor.id in self._busy[key.session_id]:
+                self._busy[key.session_id][key.monitor.id] |= {key}
             elif key.monitor.id in self._held:
                 self._held[key.monitor.id].add(key)
             else:
                 return self._take(key, now)
         return None
 
-    def hold_session(self, session_id: str) -> bool:
+    def hold_session(self, key: BatchKey) -> bool:
         """Hold a session for a batch that comes from elsewhere. Returns False if one of it is out."""
-        is_free = session_id not in self._busy
-        self._busy.setdefault(session_id, ())
+        monitors = self._busy.setdefault(key.session_id, {})
+        is_free = key.monitor.id not in monitors
+        monitors.setdefault(key.monitor.id, _NO_KEYS)
         return is_free
 
     def hold(self, monitor_id: str) -> None:
         """Let the batches of an app monitor wait until `release_held`."""
-        self._held.setdefault(monitor_id, set())
+        if monitor_id not in self._held:
+            self._held[monitor_id] = set()
+            self._count_all_held(monitor_id, 1)
 
     def take_held(self, monitor_id: str, now: float) -> list[Queued] | None:
         """Return the events of a batch that was due but for `hold`, as `take` does."""
         for key in self._held.get(monitor_id, ()):
-            if key in self._buffers and key.session_id not in self._busy:
+            if key in self._buffers and key.monitor.id not in self._busy.get(key.session_id, ()):
                 self._held[monitor_id].discard(key)
                 return self._take(key, now)
         return None
 
     def release_held(self, monitor_id: str) -> None:
         """Let the batches of an app monitor go again."""
-        self._resume(self._held.pop(monitor_id, ()))
+        if monitor_id in self._held:
+            self._count_all_held(monitor_id, -1)
+            self._resume(self._held.pop(monitor_id))
 
-    def release(self, session_id: str) -> None:
+    def release(self, key: BatchKey) -> None:
         """Let the next batch of a session go."""
-        if keys := self._busy.pop(session_id, ()):
+        monitors = self._busy.get(key.session_id, {})
+        keys = monitors.pop(key.monitor.id, None)
+        if not monitors:
+            self._busy.pop(key.session_id, None)
+        if keys:
             self._resume(keys)
 
     def _resume(self, keys: Iterable[BatchKey]) -> None:
@@ -188,12 +211,17 @@ class Batches:
         """Put events that did not fit into their batch back to the front of their buffer."""
         key = events[0].key
         buffer = self._buffers.setdefault(key, _Buffer(key))
+        events = sorted(events, key=_admitted_at)
+        has_older = bool(buffer.events) and buffer.events[0].admitted_at < events[-1].admitted_at
         buffer.events[:0] = events
+        if has_older:  # it came from disk meanwhile
+            buffer.events.sort(key=_admitted_at)
         for queued in events:
             if queued.draft.once:
                 self._reported.setdefault((queued.key.context, queued.draft.once.key), queued)
         size = sum(queued.size for queued in events)
         buffer.size += size
+        self._count_held(events, 1)
         self.count += len(events)
         self.size += size
         self._reschedule(key, buffer)
@@ -219,6 +247,26 @@ class Batches:
         self._reschedule(buffer.key, buffer)
         return oldest
 
+    def is_held(self, monitor_id: str) -> bool:
+        """Tell whether the batches of an app monitor wait for `release_held`."""
+        return monitor_id in self._held
+
+    def displace_held(self, most: int) -> list[Queued]:
+        """Take out events of app monitors that are held, the oldest first, which the disk keeps anyhow."""
+        displaced: list[Queued] = []
+        held = [buffer for buffer in self._buffers.values() if buffer.key.monitor.id in self._held]
+        for buffer in sorted(held, key=_age):
+            taken = [each for each in buffer.events if each.stored is not None][: most - len(displaced)]
+            if taken:
+                gone = set(taken)
+                buffer.events = [each for each in buffer.events if each not in gone]
+                buffer.size -= self._count_out(taken)
+                self._reschedule(buffer.key, buffer)
+                displaced += taken
+            if len(displaced) >= most:
+                break
+        return displaced
+
     def older_than(self, before: float) -> list[Queued]:
         """Take out what was admitted before a moment."""
         taken: list[Queued] = []
@@ -242,10 +290,14 @@ class Batches:
             yield from buffer.events
 
     def _is_free(self, key: BatchKey) -> bool:
-        return key.session_id not in self._busy and key.monitor.id not in self._held
+        is_busy = key.session_id in self._busy and key.monitor.id in self._busy[key.session_id]
+        return not is_busy and key.monitor.id not in self._held
 
     def _take(self, key: BatchKey, now: float) -> list[Queued]:
-        self._busy[key.session_id] = ()
+        if key.session_id in self._busy:
+            self._busy[key.session_id][key.monitor.id] = _NO_KEYS
+        else:
+            self._busy[key.session_id] = {key.monitor.id: _NO_KEYS}
         buffer = self._buffers[key]
         # with many sessions each event leaves alone
         number = 1 if len(buffer.events) == 1 else self._number_to_take(buffer.events, now)
@@ -282,7 +334,19 @@ class Batches:
                 del self._reported[queued.key.context, once.key]
         self.count -= len(taken)
         self.size -= size
+        self._count_held(taken, -1)
         return size
+
+    def _count_held(self, events: list[Queued], sign: int) -> None:
+        """Take note of events of one buffer."""
+        if self._held and events and events[0].key.monitor.id in self._held:
+            self.held_count += sign * len(events)
+            self.held_size += sign * sum(queued.size for queued in events)
+
+    def _count_all_held(self, monitor_id: str, sign: int) -> None:
+        for buffer in self._buffers.values():
+            if buffer.key.monitor.id == monitor_id:
+                self._count_held(buffer.events, sign)
 
     def _replace(self, queued: Queued, once: Once) -> Queued | None:
         """Take out what reports the same and still waits: of a metric that grows an older value, else a later time."""
@@ -307,15 +371,17 @@ class Batches:
         if oldest.epoch <= self._flushed_epoch:
             due_at = oldest.admitted_at
         elif len(buffer.events) >= self._max_events or buffer.size >= self._max_bytes:
-            last = buffer.events[min(self._max_events, len(buffer.events)) - 1]
-            # what comes from disk may be older than what it comes behind
-            due_at = max(oldest.admitted_at, last.admitted_at) + self._settle_s
+            due_at = buffer.events[min(self._max_events, len(buffer.events)) - 1].admitted_at + self._settle_s
         else:
             due_at = oldest.admitted_at + self.waits_s
         self._oldest_at = min(self._oldest_at, oldest.admitted_at)
         self._schedule.add(due_at, buffer, len(self._buffers))
         if self._ages is not None:
             self._ages.add(oldest.admitted_at, buffer, len(self._buffers))
+
+
+def _admitted_at(queued: Queued) -> float:
+    return queued.admitted_at
 
 
 def _age(buffer: _Buffer) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -29,6 +29,15 @@ class Part(NamedTuple):
 
     batch: Batch
     queued: list[Queued]
+
+    def only(self, kept: Collection[Queued]) -> Part:
+        """Return what is left of it with some events only: a batch of its own, unless these are all."""
+        pairs = [pair for pair in zip(self.queued, self.batch.events, strict=True) if pair[0] in kept]
+        if len(pairs) == len(self.queued):
+            return self
+        events = tuple(event for _, event in pairs)
+        batch = replace(self.batch, batch_id=str(uuid4()), events=events)
+        return Part(batch, [queued for queued, _ in pairs])
 
     def halves(self) -> list[Part]:
         """Return the two halves, each a batch of its own."""
@@ -142,8 +151,29 @@ class Delivery(Struct, eq=False):
         suspects, self.rest, self.suspects = self.suspects, [], []
         return [*suspects, *left]
 
-    def restore(self) -> None:
-        """Make one batch of it again: it is the request that is at fault."""
+    def expire(self, until: float) -> list[Queued]:
+        """Take out the events that were admitted until a moment; what is left is another batch. Returns them."""
+        queued = self.queued
+        kept = {each for each in queued if each.admitted_at > until}
+        if len(kept) == len(queued):
+            return []
+        if kept and not self.is_bisected:
+            self.whole = self.whole.only(kept)
+            self.rest = [self.whole]
+        else:
+            self.rest = [part.only(kept) for part in self.rest if not kept.isdisjoint(part.queued)]
+            self.suspects = [suspect for suspect in self.suspects if suspect.queued in kept]
+        if self.suspects and not self.rest:
+            self.restore()
+        return [each for each in queued if each not in kept]
+
+    def restore(self, acquitted: Iterable[Rejection] = ()) -> None:
+        """Make one batch of it again, of what has not ended: it is the request that is at fault.
+
+        Args:
+            acquitted: Suspects that were convicted just now.
+        """
+        self.whole = self.whole.only({*self.queued, *(each.queued for each in acquitted)})
         self.rest, self.suspects, self.attempts = [self.whole], [], 0
 
     def _next(self) -> Part:

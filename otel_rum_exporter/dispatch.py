@@ -24,6 +24,7 @@ from otel_rum_exporter.waiting import Waiting
 _BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events at fault must not hold these up
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred
 _CROWDED = 0.5  # of the memory's bound
+_REFUSED = 0.25  # likewise: where batches that wait take more of it, an app monitor is not asked with yet another one
 _MAX_DESTINATIONS = 256  # of those that are well there is little to remember
 _MAX_BISECTED = 64  # batches; where more wait for their share, they take more of it: memory is bounded, too
 
@@ -58,7 +59,7 @@ class Dispatch:
         """Begin with nothing that waits. `random` gives numbers from 0 to 1."""
         self._config = config
         self._random = random
-        self._out: dict[str, Job] = {}  # what senders hold, by the session that it is of
+        self._out: dict[str, Job] = {}  # what senders hold, by its keys' `context`
         self._destinations: dict[str, Destination] = {}
         self._bisection = Bucket(_BISECTION_SHARE * config.max_requests_per_second / config.senders, _BISECTION_BURST)
         self._is_closing = False
@@ -90,16 +91,18 @@ class Dispatch:
         return config.queue_events - waiting.count, config.queue_bytes - waiting.size
 
     @property
-    def room_left(self) -> int:
-        """How many more events `batches` may hold until the memory's bound is reached."""
-        return self.room[0] - self.batches.count
-
-    @property
     def is_crowded(self) -> bool:
         """Whether so much waits for its batch, in the room that other batches leave, that it should go as soon as it can."""
         queue, waiting = self.batches, self.waiting
         room = max(0.0, 1.0 - self._share(waiting.count, waiting.size))
         return self._share(queue.count, queue.size) > _CROWDED * room
+
+    @property
+    def is_crowded_by_others(self) -> bool:
+        """Whether it is also without what waits for app monitors that take nothing."""
+        queue, waiting = self.batches, self.waiting
+        room = max(0.0, 1.0 - self._share(waiting.count, waiting.size))
+        return self._share(queue.count - queue.held_count, queue.size - queue.held_size) > _CROWDED * room
 
     def _share(self, events: int, size_bytes: int) -> float:
         return max(events / self._config.queue_events, size_bytes / self._config.queue_bytes)
@@ -110,7 +113,7 @@ class Dispatch:
             return None
         job = self._take(now)
         if job is not None:
-            self._out[_key_of(job).session_id] = job
+            self._out[_key_of(job).context] = job
             self.pacer.take(now)
         return job
 
@@ -132,8 +135,15 @@ class Dispatch:
         return delivery
 
     def _probe(self, monitor_id: str, destination: Destination, now: float) -> Job | None:
-        """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too."""
-        job: Job | None = self.batches.take_held(monitor_id, now) if destination.probes % 2 == 0 else None
+        """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too.
+
+        Batches on disk never make room, so they are to take a part of the memory only, unless it may be their events that
+        are at fault: then only others find out.
+        """
+        waiting = self.waiting
+        may_be_other = destination.parked is ParkReason.REJECTED or self._share(waiting.count, waiting.size) < _REFUSED
+        is_other = may_be_other and destination.probes % 2 == 0
+        job: Job | None = self.batches.take_held(monitor_id, now) if is_other else None
         job = job or self.waiting.take_parked(monitor_id) or self.batches.take_held(monitor_id, now)
         if job is None:  # nothing waits any more: what comes next finds out
             destination.unpark()
@@ -144,7 +154,7 @@ class Dispatch:
 
     def resume(self, delivery: Delivery, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
-        if not self.batches.hold_session(delivery.whole.batch.session_id):
+        if not self.batches.hold_session(_key_of(delivery)):
             return False
         delivery.due_at = now
         self.waiting.add(delivery)
@@ -168,7 +178,7 @@ class Dispatch:
 
     def begin(self, delivery: Delivery) -> None:
         """Take note of what a sender made of the events that it holds."""
-        self._out[_key_of(delivery).session_id] = delivery
+        self._out[_key_of(delivery).context] = delivery
 
     def cancel(self, queued: list[Queued], now: float) -> None:
         """Take back a job that came to no request."""
@@ -246,7 +256,7 @@ class Dispatch:
         rejected = delivery.convicted(is_known_good=is_good)
         is_unproven = not (is_good or delivery.is_proven)
         if is_unproven and (is_of_all or (rejected and destination.convicts(rejected))):
-            delivery.restore()
+            delivery.restore(rejected)
             self._park(delivery, destination, ParkReason.REJECTED, now)
             return Outcome(is_parked=True)
         if not delivery.is_over:
@@ -256,8 +266,10 @@ class Dispatch:
     def _again(self, delivery: Delivery, destination: Destination, verdict: Retry, now: float) -> Outcome:
         if is_hopeless(delivery, verdict):
             return Outcome(rejected=delivery.given_up(verdict.message), is_over=True)
-        if now - delivery.admitted_at >= self._config.max_age_s:
-            return Outcome(dropped=delivery.queued, reason=DropReason.EXPIRED, is_over=True)
+        outcome = Outcome(dropped=delivery.expire(now - self._config.max_age_s), reason=DropReason.EXPIRED)
+        if delivery.is_over:
+            outcome.is_over = True
+            return outcome
         self._count_failure(delivery, verdict, now)
         if destination.parked is not None and verdict.cause != "credentials":
             self._take_back(delivery)
@@ -265,7 +277,8 @@ class Dispatch:
             destination.put_off(now)
         else:
             self._wait(delivery, retry_at(delivery, verdict, now, self._chance), now + asked_wait_s(verdict))
-        return Outcome(retried=verdict.cause, is_unsure=verdict.cause in ("network", "server"))
+        outcome.retried, outcome.is_unsure = verdict.cause, verdict.cause in ("network", "server")
+        return outcome
 
     def _count_failure(self, delivery: Delivery, verdict: Retry, now: float) -> None:
         if self._is_closing and verdict.cause == "network":
@@ -285,7 +298,7 @@ class Dispatch:
         self.batches.hold(delivery.whole.batch.monitor.id)
 
     def _take_back(self, delivery: Delivery) -> None:
-        self._out.pop(_key_of(delivery).session_id, None)
+        self._out.pop(_key_of(delivery).context, None)
 
     def _resume(self, delivery: Delivery, now: float) -> None:
         """Let go what waited for an app monitor."""
@@ -294,11 +307,11 @@ class Dispatch:
         self.waiting.unpark(monitor_id, now)
 
     def _finish(self, key: BatchKey, now: float) -> None:
-        self._out.pop(key.session_id, None)
+        self._out.pop(key.context, None)
         self._release(key, now)
 
     def _release(self, key: BatchKey, now: float) -> None:
-        self.batches.release(key.session_id)
+        self.batches.release(key)
         destination = self._destinations.get(key.monitor.id)
         if destination is not None and destination.is_probing:  # the probe ended in another way
             destination.put_off(now)
@@ -310,12 +323,13 @@ class Dispatch:
         return max(0.0, self.waiting.oldest_at + self._config.max_age_s - now)
 
     def expired(self, now: float) -> list[Queued]:
-        """Take out what waits for longer than `max_age`."""
+        """Take out what waits for longer than `max_age`, and nothing that does not, though it is in a batch with that."""
         before = now - self._config.max_age_s
         queued = self.batches.older_than(before)
         if self.waiting.oldest_at < before:
             for delivery in self.waiting.older_than(before):
-                queued += self._give_up(delivery, now)
+                is_all = all(each.admitted_at <= before for each in delivery.queued)
+                queued += self._give_up(delivery, now) if is_all else self.waiting.expire(delivery, before)
         return queued
 
     def drop_oldest(self, now: float) -> list[Queued]:
@@ -360,7 +374,7 @@ class Dispatch:
         key, was_parked = _key_of(delivery), self.waiting.is_parked(delivery)
         self.waiting.remove(delivery)
         if was_parked:
-            self.batches.release(key.session_id)
+            self.batches.release(key)
         else:
             self._release(key, now)
         return delivery.queued

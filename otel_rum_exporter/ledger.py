@@ -28,6 +28,7 @@ from otel_rum_exporter.stats import Counters, Statistics
 _TOLD = (DropReason.QUEUE_FULL, DropReason.EXPIRED, DropReason.TOO_LARGE, DropReason.DAMAGED)
 _BACKLOG_SHARE = 0.5  # of the requests, while live events wait
 _IN_VAIN_S = 1.0  # after rows that nobody takes at present
+_DISPLACED_SHARE = 0.05  # of the memory, at once: looking for what may be left on disk takes a look at each session
 
 
 class FromDisk(NamedTuple):
@@ -154,10 +155,15 @@ class Ledger:
         queued = unstored = 0
         for keyed, where in zip(events, stored, strict=True):
             if where is not None and self.is_full:
-                left.append(where)
-                continue
-            if where is None and not drops_oldest and self.is_full and not self._gives_way(keyed, now):
-                continue
+                displaced = self._displaced_by(keyed)
+                left += displaced or [where]
+                if not displaced:
+                    continue
+            if where is None and not drops_oldest and self.is_full:
+                on_disk = self._gives_way(keyed, now)
+                if on_disk is None:
+                    continue
+                left += on_disk
             queued += 1
             unstored += where is None
             replaced = batches.add(keyed, now, epoch, where)
@@ -171,25 +177,39 @@ class Ledger:
         self._on_disk += len(left)
         return left
 
-    def _gives_way(self, keyed: Keyed, now: float) -> bool:
-        """Drop an event for want of room: what waits for an app monitor that takes nothing, or else the event itself."""
-        parked = self.dispatch.drop_parked(now, keyed.key.monitor.id)
-        if not parked:
-            self._counters.events_dropped[DropReason.QUEUE_FULL] += 1
-            self._untold[DropReason.QUEUE_FULL] += 1
-            self._lost[self._epoch] += 1
-        self._lose(parked, DropReason.QUEUE_FULL)
-        return bool(parked)
+    def _gives_way(self, keyed: Keyed, now: float) -> list[Stored] | None:
+        """Make room for an event by what waits for an app monitor that takes nothing, or else drop the event itself.
+
+        Returns what is on disk alone now; None if it is the event that was dropped.
+        """
+        if parked := self.dispatch.drop_parked(now, keyed.key.monitor.id):
+            return self._leave(parked)
+        self._counters.events_dropped[DropReason.QUEUE_FULL] += 1
+        self._untold[DropReason.QUEUE_FULL] += 1
+        self._lost[self._epoch] += 1
+        return None
+
+    def _displaced_by(self, keyed: Keyed) -> list[Stored]:
+        """Leave events of app monitors that take nothing on disk alone, in favour of one that is well. Returns where."""
+        batches = self.dispatch.batches
+        # so that some of them are on disk
+        if batches.is_held(keyed.key.monitor.id) or batches.held_count <= sum(self._unstored.values()):
+            return []
+        return self._leave(batches.displace_held(max(1, int(_DISPLACED_SHARE * self._config.queue_events))))
 
     def _make_room(self, now: float) -> list[Stored]:
         """Take what waits longest out of the memory until its bound holds. Returns what is on disk; the rest is lost."""
         left: list[Stored] = []
         while self.dispatch.fullness > 1 and (oldest := self.dispatch.drop_oldest(now)):
-            on_disk = [each for each in oldest if each.stored is not None]
-            self._take_off(on_disk)
-            left += [each.stored for each in on_disk if each.stored is not None]
-            self._lose([each for each in oldest if each.stored is None], DropReason.QUEUE_FULL)
+            left += self._leave(oldest)
         return left
+
+    def _leave(self, queued: Sequence[Queued]) -> list[Stored]:
+        """Take note that events are in memory no more. Returns where they are on disk; the rest is lost."""
+        on_disk = [each for each in queued if each.stored is not None]
+        self._take_off(on_disk)
+        self._lose([each for each in queued if each.stored is None], DropReason.QUEUE_FULL)
+        return [each.stored for each in on_disk if each.stored is not None]
 
     @property
     def overflowed(self) -> int:
@@ -204,6 +224,21 @@ class Ledger:
         room_events, room_bytes = self.dispatch.room
         batches = self.dispatch.batches
         return batches.count + events <= room_events and batches.size + size <= room_bytes
+
+    def fitting(self, events: Sequence[Keyed]) -> int:
+        """Return how many of some events there is room for in memory, from the first on."""
+        batches, (room_events, room_bytes) = self.dispatch.batches, self.dispatch.room
+        size, most = batches.size, max(0, room_events - batches.count)
+        for number, keyed in enumerate(events[:most]):
+            size += size_of(keyed.draft)
+            if size > room_bytes:
+                return number
+        return min(most, len(events))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits in memory."""
+        return not self.dispatch.fullness
 
     @property
     def has_unstored(self) -> bool:
@@ -226,10 +261,10 @@ class Ledger:
         """Return in how many seconds what is on disk alone may come: 0 for now, infinity for not before there is room.
 
         At once when all that may leave has left; else so that it takes half of the requests, however many live sessions
-        there are.
+        there are. What waits for an app monitor that takes nothing makes room for it.
         """
         dispatch = self.dispatch
-        if dispatch.is_crowded:
+        if dispatch.is_crowded_by_others:
             return math.inf
         if dispatch.batches.due_in(now) != 0.0 and not self._is_load_in_vain:
             return 0.0
@@ -251,13 +286,16 @@ class Ledger:
         for keyed, stored, age_s in loaded.events:
             if not loaded.is_own:
                 self.sessions.recall(keyed, now)
-            if self.is_full or keyed.key.monitor.id in parked:
+            if keyed.key.monitor.id in parked:
                 left.append(stored)
-            else:  # it has waited, and gathered, for long enough
+                continue
+            # it has waited, and gathered, for long enough
+            out = self._queue([keyed], [stored], now - max(age_s, self.dispatch.batches.waits_s))
+            displaced += out
+            if stored not in out:
                 taken.add(keyed.key)
-                displaced += self._queue([keyed], [stored], now - max(age_s, self.dispatch.batches.waits_s))
         self._on_disk += len(left)
-        self._is_load_in_vain = bool(left) and not taken
+        self._is_load_in_vain = bool(left or displaced) and not taken
         turn_s = len(taken) / (_BACKLOG_SHARE * self.dispatch.pacer.rate)
         self._load_at = now + (_IN_VAIN_S if self._is_load_in_vain else turn_s)
         return left + displaced
@@ -304,7 +342,7 @@ class Ledger:
     def settle(self, delivery: Delivery, verdict: Verdict, now: float) -> Outcome:
         """Take the verdict of an attempt."""
         self._counters.requests += 1
-        number = len(delivery.part.queued)
+        sent = delivery.part.queued
         outcome = self.dispatch.settle(delivery, verdict, now)
         self._end(outcome.delivered)
         self._counters.delivered += len(outcome.delivered)
@@ -313,7 +351,7 @@ class Ledger:
         if outcome.retried is not None:
             self._counters.retried[outcome.retried] += 1
         if outcome.is_unsure:
-            self._counters.duplicates_possible += number
+            self._counters.duplicates_possible += len(set(sent).difference(outcome.dropped))
         return outcome
 
     def fail(self, queued: list[Queued], now: float) -> None:

@@ -295,20 +295,21 @@ class Pipeline:
         number = len(events)
         while events:
             if self._config.overflow == "block" and None in stored:  # what is on disk may leave memory to others
-                self._await_room_locked(until)
-                number = max(1, self._ledger.dispatch.room_left)
+                number = max(1, self._await_room_locked(events, until))
             left += self._ledger.queue(events[:number], stored[:number], self._clock())
             events, stored = events[number:], stored[number:]
         return left
 
-    def _await_room_locked(self, until: float) -> None:
-        """Wait until there is room, for as long as an attempt may take."""
-        self._workers.ensure_thread_locked()
-        while self._ledger.is_full and self._workers.has_thread and not self._closing:
+    def _await_room_locked(self, events: Sequence[Keyed], until: float) -> int:
+        """Wait until there is room, for as long as an attempt may take. Returns for how many of the events there is."""
+        ledger, workers = self._ledger, self._workers
+        workers.ensure_thread_locked()
+        while not (fitting := ledger.fitting(events)) and not ledger.is_empty and workers.has_thread:
             left = until - self._clock()
-            if left <= 0 or self._ledger.dispatch.is_oldest_parked():
-                return
+            if left <= 0 or self._closing or ledger.dispatch.is_oldest_parked():
+                break
             self._changed.wait(left)
+        return fitting
 
     def _serve_others(self, spans: Sequence[SpanItem]) -> None:
         """Stop taking what has no session for the process's own, or say that others' spans are among it."""

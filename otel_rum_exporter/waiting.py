@@ -88,6 +88,14 @@ class Waiting:
         self._count(delivery, -1)
         return delivery
 
+    def expire(self, delivery: Delivery, until: float) -> list[Queued]:
+        """Take out of a batch what was admitted until a moment, which is not all of it. Returns that."""
+        self._count(delivery, -1)
+        self._in_memory.pop(delivery, None)
+        old = delivery.expire(until)
+        self._count_in(delivery)
+        return old
+
     def queued(self) -> Iterator[Queued]:
         """Yield the events of all."""
         for delivery in self._admitted_at:

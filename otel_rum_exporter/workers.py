@@ -213,7 +213,8 @@ class Workers:
                 return Chore.LOAD
         dropped = self._ledger.lost
         job = self._ledger.take(now)
-        if self._ledger.lost != dropped:  # what was too old is gone, and flushes wait for it
+        makes_room = job is not None and self._config.overflow == "block"  # for which somebody may wait
+        if makes_room or self._ledger.lost != dropped:  # what was too old is gone, and flushes wait for it
             self.changed.notify_all()
         return job
 

@@ -68,7 +68,7 @@ def _admit(converter: Any, ledger: Any, spans: list[Any], now: float) -> list[fl
     ledger.queue(keyed, [None] * len(keyed), now)
     batches = ledger.dispatch.batches
     while (queued := batches.take(now)) is not None:
-        batches.release(queued[0].key.session_id)
+        batches.release(queued[0].key)
     times.append(time.thread_time())
     return times
 

@@ -67,7 +67,7 @@ class StraightLine:
                 self._batches.give_back(assembled.left)
             if assembled.batch is not None:
                 requests.append(msgspec.to_builtins(assembled.batch.request()))
-            self._batches.release(key.session_id)
+            self._batches.release(key)
         return requests
 
 

@@ -40,7 +40,7 @@ def test_full_by_count():
     add(waiting, "a", "b", "c", "d", at=10.0)
     assert waiting.due_in(10.0) == 0.0
     assert names(waiting.take(10.0)) == ["a", "b", "c"]
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert waiting.due_in(10.0) == 5.0
 
 
@@ -88,7 +88,7 @@ def test_a_flush_reaches_what_is_behind_a_batch_on_its_way():
     assert names(waiting.take(0.0)) == ["a"]
     waiting.flush(0)
     assert waiting.take(0.0) is None
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(0.0)) == ["b"]
 
 
@@ -109,8 +109,24 @@ def test_one_batch_of_a_session_is_out():
     waiting.add(keyed(other_side, "b"), 0.0, 0)
     add(waiting, "c", number=2)
     assert [names(waiting.take(0.0)) for _ in range(3)] == [["a"], ["c"], None]
-    waiting.release(key(1).session_id)
+    waiting.release(key(1))
     assert names(waiting.take(0.0)) == ["b"]
+
+
+def test_a_session_of_two_app_monitors_is_two():
+    """A batch of one, which may be out for long, holds nothing of the other."""
+    waiting = batches(max_events=1)
+    for monitor in ("one", "two"):
+        for name in "ab":
+            waiting.add(keyed(key(monitor=monitor), f"{monitor} {name}"), 0.0, 0)
+    assert [names(waiting.take(0.0)) for _ in range(3)] == [["one a"], ["two a"], None]
+    assert (waiting.hold_session(key(monitor="two")), waiting.hold_session(key(monitor="three"))) == (False, True)
+    waiting.release(key(monitor="two"))
+    assert [names(waiting.take(0.0, is_crowded=True)) for _ in range(2)] == [["two b"], None]
+    waiting.hold("one")
+    waiting.release(key(monitor="one"))
+    assert waiting.take(0.0) is None
+    assert names(waiting.take_held("one", 0.0)) == ["one b"]
 
 
 def test_a_full_batch_settles():
@@ -124,15 +140,34 @@ def test_a_full_batch_settles():
 
 
 def test_older_events_behind_younger_ones():
-    """Events that come from disk may be older than live ones before them: the batch goes when these have settled."""
+    """Events that come from disk may be older than live ones before them: they go first, in their order."""
     waiting = Batches(3, 10**6, linger_s=5.0, settle_s=2.0)
     add(waiting, "live", at=10.0)
     add(waiting, "a", "b", "c", at=5.0)
-    assert waiting.take(11.0) is None
+    assert waiting.due_in(11.0) == 0.0
+    assert names(waiting.take(11.0)) == ["a", "b", "c"]
+    waiting.release(key())
+    assert waiting.due_in(11.0) == 6.0
+    assert names(waiting.take(17.0)) == ["live"]
+
+
+def test_the_oldest_is_found_behind_younger_ones():
+    """Whatever it came behind, or came back before: a batch is due by it, it makes room first, and is too old first."""
+    waiting = batches(max_events=100)
+    add(waiting, "live", "alive", at=10.0)
+    waiting.flush(0)
+    out = waiting.take(10.0)
+    add(waiting, "younger", at=11.0, epoch=1)
+    assert waiting.due_in(11.0) == 5.0
+    add(waiting, "old", at=7.0, epoch=1)
     assert waiting.due_in(11.0) == 1.0
-    assert names(waiting.take(12.0)) == ["live", "a", "b"]
-    waiting.release(key().session_id)
-    assert names(waiting.take(12.0)) == ["c"]
+    waiting.give_back(out)
+    waiting.release(key())
+    assert [each.admitted_at for each in waiting.queued()] == [7.0, 10.0, 10.0, 11.0]
+    assert names(waiting.older_than(8.0)) == ["old"]
+    add(waiting, "older", at=6.0, epoch=1)
+    assert waiting.drop_oldest().draft.id == "older"
+    assert names(waiting.take(11.0)) == ["live", "alive", "younger"]
 
 
 def test_what_has_not_settled_stays():
@@ -143,7 +178,7 @@ def test_what_has_not_settled_stays():
     add(waiting, "c", at=6.0)
     assert waiting.take(6.9) is None
     assert names(waiting.take(7.0)) == ["a", "b"]
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert waiting.due_in(7.0) == 6.0
     add(waiting, "d", at=7.0)
     waiting.flush(0)
@@ -182,7 +217,7 @@ def test_what_a_request_says_once_separates_batches(other):
     waiting.add(keyed(key(1), "c"), 0.0, 0)
     waiting.flush(0)
     first = waiting.take(0.0)
-    waiting.release(first[0].key.session_id)
+    waiting.release(first[0].key)
     assert [names(first), names(waiting.take(0.0))] == [["a", "c"], ["b"]]
 
 
@@ -193,7 +228,7 @@ def test_leftovers_come_first():
     taken = waiting.take(0.0)
     add(waiting, "d", at=1.0)
     waiting.give_back(taken[1:])
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(1.0)) == ["b", "c", "d"]
     assert (waiting.count, waiting.size) == (0, 0)
 
@@ -204,7 +239,7 @@ def test_leftovers_of_an_emptied_buffer():
     add(waiting, "a", "b", "c")
     taken = waiting.take(0.0)
     waiting.give_back(taken[2:])
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(5.0)) == ["c"]
 
 
@@ -213,7 +248,7 @@ def test_a_growing_metric_replaces_what_came_back():
     waiting = batches()
     waiting.add(keyed(key(), "cls 1", metric="cls"), 0.0, 0)
     waiting.give_back(waiting.take(5.0))
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert waiting.add(keyed(key(), "cls 2", metric="cls"), 6.0, 0).draft.id == "cls 1"
     assert names(waiting.take(11.0)) == ["cls 2"]
 
@@ -237,7 +272,7 @@ def test_the_oldest_makes_room_also_behind_a_batch_on_its_way():
     assert names(waiting.take(0.0)) == ["a"]
     assert waiting.take(0.0) is None
     assert waiting.drop_oldest().draft.id == "b"
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(0.0)) == ["c"]
 
 
@@ -267,7 +302,7 @@ def test_a_metric_that_was_sent_is_not_replaced():
     waiting.add(keyed(key(), "cls 1", metric="cls"), 0.0, 0)
     assert names(waiting.take(0.0)) == ["cls 1"]
     assert waiting.add(keyed(key(), "cls 2", metric="cls"), 0.0, 0) is None
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(0.0)) == ["cls 2"]
 
 
@@ -282,7 +317,7 @@ def test_metrics_of_different_sessions_or_sides_do_not_replace_each_other():
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), st.integers(0, 3), st.integers(0, 1), st.integers(0, 400)),
-        st.tuples(st.sampled_from(["take", "release", "flush", "give_back", "drop_oldest"])),
+        st.tuples(st.sampled_from(["take", "release", "flush", "give_back", "drop_oldest", "hold", "release_held"])),
         st.tuples(st.just("wait"), st.floats(0, 4)),
     ),
     max_size=60,
@@ -328,9 +363,16 @@ class Run:
         if self.out:
             done = self.out.pop(0)
             self.done += done
-            self.batches.release(done[0].key.session_id)
+            self.batches.release(done[0].key)
+
+    def hold(self):
+        self.batches.hold(key().monitor.id)
+
+    def release_held(self):
+        self.batches.release_held(key().monitor.id)
 
     def finish(self):
+        self.release_held()
         while self.out:
             self.release()
         self.flush()
@@ -344,6 +386,8 @@ def test_each_event_comes_out_exactly_once_and_in_order(steps):
     run = Run()
     for name, *arguments in steps:
         getattr(run, name)(*arguments)
+        held = list(run.batches.queued()) if run.batches.is_held(key().monitor.id) else []
+        assert (run.batches.held_count, run.batches.held_size) == (len(held), sum(each.size for each in held))
     run.finish()
     assert (run.batches.count, run.batches.size, run.batches.due_in(run.now)) == (0, 0, None)
     assert sorted(int(each.draft.id) for each in run.done + run.dropped) == list(range(run.admitted))
@@ -363,7 +407,7 @@ def test_the_schedule_does_not_leak(end):
         add(waiting, "goes", number=1 + number % 7, at=float(number))
         taken = waiting.take(float(number)) if end == "take" else waiting.drop_oldest()
         if end == "take" and taken:
-            waiting.release(taken[0].key.session_id)
+            waiting.release(taken[0].key)
         largest = max(largest, len(waiting._schedule) + len(waiting._ages or ()))
     assert largest < 300
 
@@ -376,7 +420,7 @@ def test_a_busy_session_does_not_leak():
     for _ in range(2000):
         add(waiting, "waits")
         assert waiting.take(0.0) is None
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert len(waiting._schedule) + len(waiting._ages or ()) < 300
 
 
@@ -391,5 +435,5 @@ def test_a_crowd_that_may_not_leave_is_not_due():
     assert waiting.due_in(9.0, is_crowded=True) == 0.0
     assert names(waiting.take(9.0, is_crowded=True)) == ["a", "b", "c"]
     assert waiting.due_in(9.0, is_crowded=True) is None
-    waiting.release(key().session_id)
+    waiting.release(key())
     assert names(waiting.take(9.0, is_crowded=True)) == ["d"]

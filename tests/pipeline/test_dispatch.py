@@ -9,6 +9,7 @@ from rum_items import MONITOR_ID
 from rum_service import Sending, drafts, event, poisoned
 
 from otel_rum_exporter import DropReason, ParkReason
+from otel_rum_exporter.batching import Stored
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry
 
 OTHER_MONITOR = "99999999-9999-4999-8999-999999999999"
@@ -115,6 +116,31 @@ def test_single_events_that_are_all_refused():
     assert statistics(sending).queued == 17
 
 
+def test_what_was_rejected_is_not_sent_again():
+    """A batch of which some events were rejected, and of which the rest is refused when that says nothing, is the rest."""
+
+    refused = iter([Rejected("400 ValidationException: no")] * 5)  # eight, four, two, one and one
+
+    def answer(_batch, now):
+        if now < 10 or now > 400:
+            return Delivered()
+        if now < 330:  # long enough for nothing to be known of the app monitor any more
+            return next(refused, Retry("server", "503"))
+        return Rejected("400 ValidationException: no")
+
+    sending = Sending(answer, max_requests_per_second=1000, latency_s=0.01)
+    sending.put(event("good", 5))
+    sending.flush()
+    sending.run(10.0)
+    sending.put(*drafts(8, session=1))
+    sending.flush()
+    sending.run(300.0)
+    assert statistics(sending).events_dropped == {DropReason.REJECTED: 2}
+    sending.run_until_sent()
+    assert (statistics(sending).delivered, statistics(sending).events_dropped) == (7, {DropReason.REJECTED: 2})
+    assert [each.id for each in sending.requests[-1][1].events] == [f"1.{number}" for number in range(2, 8)]
+
+
 def test_a_session_of_poison_does_not_park_a_good_app_monitor():
     """Others of its sessions are taken, so it is its own events that are at fault."""
     bad = [f"1.{i}" for i in range(100)]
@@ -199,6 +225,18 @@ def test_an_app_monitor_that_takes_nothing_waits_alone():
     assert sending.now < 3600 + 300 + 30
 
 
+def test_an_app_monitor_that_takes_nothing_holds_no_session_of_another():
+    """A session may report to two app monitors: what one does not take does not hold up the other's."""
+    sending = Sending(not_found)
+    sending.put(event("bad", 1, OTHER_MONITOR))
+    sending.flush()
+    sending.run(10.0)
+    sending.put(event("good", 1))
+    sending.run(10.0)
+    assert list(sending.delivered_at) == ["good"]
+    assert statistics(sending).queued == 1
+
+
 def test_a_flush_asks_at_once():
     """Somebody who waits does not wait for the next probe; but flushes do not ask more than once a second."""
     answers = [Parked(ParkReason.NOT_FOUND, "404")]
@@ -239,6 +277,22 @@ def test_what_waits_for_an_app_monitor_becomes_too_old():
     assert statistics(sending).queued == 20
     sending.run(310.0)
     assert statistics(sending).events_dropped == {DropReason.EXPIRED: 20}
+
+
+@pytest.mark.parametrize(
+    "verdict", [Retry("network", "refused"), Retry("server", "503"), Parked(ParkReason.UNAUTHORIZED, "403")]
+)
+def test_no_event_is_given_up_with_an_older_one(verdict):
+    """In an outage a batch that finds out takes what is there, of all ages: each event has its own `max_age`."""
+    sending = Sending(lambda _batch, now: verdict if now < 700 else Delivered(), max_age=300_000)
+    sending.run(900.0, every=(5.0, lambda now: sending.put(event(f"{now}"))))
+    sending.run_until_sent()
+    back_at = min(at for at, _, verdict in sending.requests if verdict == Delivered())
+    assert 700 <= back_at < 1000
+    young_enough = {f"{5.0 * each}" for each in range(1, 181) if 5.0 * each > back_at - 299}
+    assert young_enough <= sending.delivered_at.keys()
+    assert len(sending.delivered_at) <= len(young_enough) + 1
+    assert statistics(sending).events_dropped == {DropReason.EXPIRED: 180 - len(sending.delivered_at)}
 
 
 def not_found(batch, _now):
@@ -289,6 +343,26 @@ def test_a_parked_app_monitor_leaves_memory_to_the_others(overflow):
     sending.run(10.0)
     assert put == sending.delivered_at.keys()
     assert statistics(sending).queued <= 500
+
+
+def test_batches_that_find_out_leave_memory_to_the_others():
+    """Each may be another one, which waits in memory until it is taken: with a spool nothing else ends that."""
+    sending = Sending(not_found, queue_events=100, max_events=5)
+    ids = iter(range(10**6))
+
+    def put(*events):
+        return sending.ledger.queue(events, [Stored(None, next(ids)) for _ in events], sending.now)
+
+    for number in range(300):
+        put(*(event(f"{number}.{each}", number % 50, OTHER_MONITOR) for each in range(5)))
+        sending.flush()
+        sending.run(1.1)
+    assert 25 <= sending.ledger.dispatch.waiting.count <= 35
+    left = put(*(event(f"good {number}", 100 + number) for number in range(60)))
+    assert min(each.id for each in left) < 1500
+    sending.run(60.0)
+    assert len(sending.delivered_at) == 60
+    assert statistics(sending).is_balanced
 
 
 def test_other_credentials_are_tried_at_once():

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from rum_items import key, keyed
 from rum_service import PROCESS
 
@@ -151,3 +152,88 @@ def test_what_is_saved_after_the_end_is_not_lost():
     ledger.saved(left, [Stored(None, 1), None])
     assert (ledger.statistics().events_dropped, ledger.statistics().queued) == ({DropReason.SHUTDOWN: 2}, 1)
     assert ledger.statistics().is_balanced
+
+
+def parked_ledger(**options):
+    """A ledger, with a spool, one of whose app monitors takes nothing, and fills the memory."""
+    ledger = ledger_of(queue_events=100, max_requests_per_second=1000, max_age=172_800_000, **options)
+    ledger.load(from_disk(1), 0.0)
+    send(ledger, 0.0, Parked(ParkReason.NOT_FOUND, "404"))
+    assert ledger.queue(*on_disk(150, first=2), 1.0) == [Stored(None, each) for each in range(101, 152)]
+    return ledger
+
+
+def on_disk(number, *, first=1, monitor=None):
+    """Events of one session, and where they are."""
+    of = key(1) if monitor is None else key(2, monitor=monitor)
+    ids = range(first, first + number)
+    return [keyed(of, f"{monitor} {each}") for each in ids], [Stored(None, each) for each in ids]
+
+
+def test_what_a_parked_app_monitor_has_in_memory_makes_room_on_disk():
+    """Its events are there anyhow. Those of others need the memory: on disk alone they would wait until it is well."""
+    ledger = parked_ledger()
+    left = ledger.queue(*on_disk(20, first=200, monitor=OTHER), 2.0)
+    assert left == [Stored(None, each) for each in range(2, 22)]  # twentieths of the memory at a time
+    assert len(send(ledger, 20.0, Delivered()).delivered) == 20
+    statistics = ledger.statistics()
+    assert (statistics.delivered, statistics.queued, statistics.events_dropped) == (20, 151, {})
+    assert statistics.is_balanced
+
+
+def test_what_is_on_disk_alone_is_read_beside_a_parked_app_monitor():
+    """However much of the memory that takes."""
+    ledger = parked_ledger()
+    assert ledger.load_in(2.0) < math.inf
+    left = ledger.load(from_disk(20, first=200, monitor=OTHER), 2.0)
+    assert left == [Stored(None, each) for each in range(2, 22)]
+    for _ in range(20):
+        assert len(send(ledger, 2.0, Delivered()).delivered) == 1
+    assert (ledger.statistics().queued, ledger.statistics().is_balanced) == (151, True)
+
+
+def test_a_parked_app_monitor_takes_no_room_from_itself():
+    """One of its events is as good as another, and what memory alone keeps is not lost for what is on disk."""
+    ledger = parked_ledger()
+    assert ledger.queue(*on_disk(1, first=200), 2.0) == [Stored(None, 200)]
+    ledger = ledger_of(queue_events=10, max_requests_per_second=1000)
+    ledger.load(from_disk(1), 0.0)
+    send(ledger, 0.0, Parked(ParkReason.NOT_FOUND, "404"))
+    ledger.queue([keyed(key(1), f"{each}") for each in range(9)], [None] * 9, 1.0)
+    assert ledger.queue(*on_disk(1, first=200, monitor=OTHER), 2.0) == [Stored(None, 200)]
+    assert ledger.statistics().events_dropped == {}
+
+
+def test_how_many_events_there_is_room_for():
+    """By number, by size, and besides what waits already."""
+    events = [keyed(key(1), f"{each}", size=4000) for each in range(9)]
+    ledger = ledger_of(queue_events=5)
+    assert (ledger.fitting(events), ledger.fitting(events[:2]), ledger.is_empty) == (5, 2, True)
+    ledger = ledger_of(queue_bytes=20_000, overflow="block")
+    assert ledger.fitting(events) == 4
+    ledger.queue(events[:3], [None] * 3, 0.0)
+    assert (ledger.fitting(events[3:]), ledger.is_empty) == (1, False)
+    ledger.queue(events[3:4], [None], 0.0)
+    assert (ledger.fitting(events[4:]), ledger.is_full) == (0, False)
+    assert ledger.statistics().events_dropped == {}
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
+def test_what_gives_way_in_memory_stays_on_disk(overflow):
+    """Whatever the policy is, and though what it gives way to has no place on disk."""
+    ledger = parked_ledger(overflow=overflow)
+    left = ledger.queue([keyed(key(2, monitor=OTHER), f"{each}") for each in range(5)], [None] * 5, 2.0)
+    assert left == [Stored(None, each) for each in range(2, 7)]
+    assert ledger.take_ended().forgotten == []
+    assert (ledger.statistics().events_dropped, ledger.statistics().queued) == ({}, 156)
+    assert ledger.statistics().is_balanced
+
+
+def test_what_comes_from_disk_behind_a_live_event_becomes_too_old_first():
+    """Its age counts, not that of what it comes behind."""
+    ledger = ledger_of(max_age=3_600_000)
+    ledger.queue([keyed(key(1), "live")], [None], 1.0)
+    ledger.load(from_disk(1, age_s=3540.0), 1.0)
+    ledger.take(62.0)
+    assert ledger.statistics().events_dropped == {DropReason.EXPIRED: 1}
+    assert (len(ledger.take_ended().forgotten), ledger.statistics().queued) == (1, 1)

@@ -602,12 +602,22 @@ def test_who_exports_waits_where_that_is_asked_for(exporters, rum):
     assert (each.stats().delivered, each.stats().events_dropped) == (100, {})
 
 
-def test_an_export_that_is_larger_than_the_memory_waits_in_parts(exporters, rum):
-    """With overflow block one export may hold more than there is room for."""
-    each = exporters(queue_events=10, overflow="block", flush_interval=0)
-    each.spans.export([span(session_id=session(number % 7)) for number in range(95)])
+@pytest.mark.parametrize(("bound", "size"), [({"queue_events": 10}, 0), ({"queue_bytes": 50_000}, 4000)])
+def test_an_export_that_is_larger_than_the_memory_waits_in_parts(exporters, rum, bound, size):
+    """With overflow block one export may hold more than there is room for, whichever bound it is that it passes."""
+    each = exporters(**bound, overflow="block", flush_interval=0)
+    each.spans.export([span(session_id=session(number % 7), size=size) for number in range(95)])
     assert each.spans.force_flush(LONG_MS)
     assert (each.stats().delivered, each.stats().events_dropped, rum.stats()["events_distinct"]) == (95, {}, 95)
+
+
+def test_who_exports_waits_for_room_and_not_for_an_answer(exporters, rum):
+    """What is on its way has left its room to others, however long the answer takes."""
+    rum.set_faults(latency_ms=3000)
+    each = exporters(queue_events=5, overflow="block", flush_interval=0, max_in_flight=1)
+    each.spans.export(spans(10, session_id=session(1)))
+    assert (each.stats().accepted, each.stats().queued, each.stats().requests) == (10, 10, 0)
+    rum.clear_faults()
 
 
 def test_who_exports_does_not_wait_for_ever(exporters, rum):

@@ -19,7 +19,7 @@ def delivery(*admitted_at, monitor=MONITOR, stored=None, due_at=0.0):
     of = key(monitor=monitor)
     queued = [Queued(of, keyed(of).draft, at, 0, 10, stored=stored) for at in admitted_at]
     owner = {"monitor": AppMonitor(monitor, "shop", "1.0.0", None), "session_id": "s", "user_id": "u"}
-    batch = Batch(batch_id="b", session_metadata=None, events=(), **owner)
+    batch = Batch(batch_id="b", session_metadata=None, events=(None,) * len(queued), **owner)
     return Delivery(Part(batch, queued), due_at=due_at)
 
 
@@ -58,6 +58,17 @@ def test_the_oldest_is_one_that_memory_alone_keeps(waiting):
     assert waiting.older_than(2.5) == [on_disk, old]
     waiting.remove(old)
     assert (waiting.oldest(), waiting.oldest_at) == (young, 1.0)
+
+
+def test_a_batch_loses_what_is_too_old(waiting):
+    """The rest of it stays where it is, and counts as before."""
+    mixed, other = delivery(1.0, 2.0), delivery(3.0)
+    for each in (mixed, other):
+        waiting.park(each)
+    first = mixed.queued[0]
+    assert waiting.expire(mixed, 1.5) == [first]
+    assert (waiting.count, waiting.size, waiting.oldest_at, waiting.oldest()) == (2, 20, 2.0, mixed)
+    assert waiting.take_parked(MONITOR) is mixed
 
 
 def test_who_exports_does_not_wait_in_vain(exporters, rum):
