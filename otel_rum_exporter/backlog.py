@@ -238,8 +238,8 @@ class Backlog:
     def _release_older(self, before_ms: int) -> None:
         """Let the events of batches that are too old wait again: those that are old themselves end with the others."""
         with self._lock:
-            old = [each for each in self._left if each[1].admitted_ms < before_ms]
-            self._left = deque(each for each in self._left if each[1].admitted_ms >= before_ms)
+            old = [each for each in self._left if each[1].oldest_ms < before_ms]
+            self._left = deque(each for each in self._left if each[1].oldest_ms >= before_ms)
         for spool, lease in old:
             self._end_lease(spool, lease)
 
@@ -252,10 +252,11 @@ class Backlog:
         """
         while (left := self._next_lease()) is not None:
             spool, lease = left
-            age_s = self._age_s(lease.admitted_ms)
-            delivery = resumed(spool, lease) if age_s <= self._max_age_s else None
+            is_too_old = self._age_s(lease.oldest_ms) > self._max_age_s
+            delivery = None if is_too_old else resumed(spool, lease)
             if delivery is not None:
-                return Resumed(delivery, age_s)
+                ages_s = dict(zip(lease.rows, map(self._age_s, lease.admitted_ms), strict=True))
+                return Resumed(delivery, [ages_s[each.stored.id] for each in delivery.queued if each.stored])
             if not self._end_lease(spool, lease):
                 return None
         return None
@@ -269,7 +270,7 @@ class Backlog:
         stored = [each.stored for each in delivery.queued if each.stored is not None]
         if delivery.lease is not None and stored:
             # where that fails, it is tried again, as with one that is too old to be resumed
-            lease = Lease(delivery.lease, delivery.whole.batch.batch_id, b"", rows=(), admitted_ms=0)
+            lease = Lease(delivery.lease, delivery.whole.batch.batch_id, b"", rows=(), admitted_ms=())
             self._end_lease(stored[0].spool, lease)
 
     def _end_lease(self, spool: Spool, lease: Lease) -> bool:

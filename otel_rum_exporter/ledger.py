@@ -40,10 +40,10 @@ class FromDisk(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """A batch that another process was sending, and for how many seconds its oldest event has waited."""
+    """A batch that another process was sending, and for how many seconds each of its events has waited."""
 
     delivery: Delivery
-    age_s: float
+    ages_s: Sequence[float]
 
 
 class Loaded(NamedTuple):
@@ -303,8 +303,8 @@ class Ledger:
     def resume(self, resumed: Resumed, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
         delivery = resumed.delivery
-        for queued in delivery.queued:
-            queued.admitted_at, queued.epoch = now - resumed.age_s, self._epoch
+        for queued, age_s in zip(delivery.queued, resumed.ages_s, strict=True):
+            queued.admitted_at, queued.epoch = now - age_s, self._epoch
         if not self.dispatch.resume(delivery, now):
             return False
         number = len(delivery.queued)

@@ -86,13 +86,18 @@ class SpoolOptions:
 
 
 class Lease(NamedTuple):
-    """A request that a previous owner of the file made and may have sent; `admitted_ms` is of its oldest row."""
+    """A request that a previous owner of the file made and may have sent; `admitted_ms` says when each of its rows was admitted."""
 
     id: int
     batch_id: str
     body: bytes
     rows: tuple[int, ...]
-    admitted_ms: int
+    admitted_ms: tuple[int, ...]
+
+    @property
+    def oldest_ms(self) -> int:
+        """When the oldest of its rows was admitted."""
+        return min(self.admitted_ms, default=0)
 
 
 class Spool:
@@ -385,4 +390,4 @@ def _lease_of(read: Transaction, lease: int, batch_id: str, body: bytes, written
         raise SpoolCorruptError(f"lease {lease} is damaged")
     query = "SELECT event_id, admitted_ms FROM members JOIN events ON id = event_id WHERE lease = ? ORDER BY event_id"
     rows = read.all(query, lease)
-    return Lease(lease, batch_id, body, tuple(row for row, _ in rows), min(admitted_ms for _, admitted_ms in rows))
+    return Lease(lease, batch_id, body, tuple(row for row, _ in rows), tuple(admitted_ms for _, admitted_ms in rows))

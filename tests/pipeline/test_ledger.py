@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from msgspec.structs import replace
 from rum_items import key, keyed
 from rum_service import PROCESS
 
@@ -35,10 +36,11 @@ def from_disk(number, *, first=1, monitor=None, age_s=0.0):
     )
 
 
-def batch_from_disk(number):
-    """A batch of one event that another process was sending."""
-    job = [Queued(key(number), keyed(key(number), f"{number}").draft, 0.0, 0, 0, stored=Stored(None, number))]
-    return Delivery(Part(batch_of(job), job))
+def batch_from_disk(number, events):
+    """A batch of so many events of a session that another process was sending."""
+    drafts = [keyed(key(number), f"{number} {each}").draft for each in range(events)]
+    job = [Queued(key(number), draft, 0.0, 0, 0, stored=Stored(None, 100 + row)) for row, draft in enumerate(drafts)]
+    return Delivery(Part(replace(batch_of(job), events=tuple(drafts)), job))
 
 
 def send(ledger, now, verdict):
@@ -117,8 +119,8 @@ def test_what_comes_from_disk_is_as_old_as_before():
     assert ledger.take(5.0) is not None
     ledger = ledger_of(max_age=3_600_000)
     ledger.load(from_disk(2, age_s=3590.0), 0.0)
-    assert ledger.resume(Resumed(batch_from_disk(3), 3590.0), 0.0)
-    assert ledger.take(11.0) is None
+    assert ledger.resume(Resumed(batch_from_disk(3, events=2), [3590.0, 0.0]), 0.0)
+    assert [each.draft.id for each in ledger.take(11.0).queued] == ["3 1"]
     assert ledger.statistics().events_dropped == {DropReason.EXPIRED: 3}
     assert len(ledger.take_ended().forgotten) == 3
     assert ledger.statistics().is_balanced

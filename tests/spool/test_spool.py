@@ -161,7 +161,7 @@ def test_leases_are_found_by_the_next_owner(directory):
     first.close()
     second = directory.open_own()
     second.lease("its own", b"", numbers[3:])
-    assert second.leases() == [Lease(lease, "batch", b"\0body", tuple(numbers[:3]), 10)]
+    assert second.leases() == [Lease(lease, "batch", b"\0body", tuple(numbers[:3]), (30, 20, 10))]
     assert second.leases(after=lease) == []
     second.forget(numbers[:3])
     assert (second.leases(), second.events) == ([], 1)
