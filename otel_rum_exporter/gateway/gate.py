@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from urllib.parse import parse_qs
 
 from msgspec import Struct
@@ -56,6 +56,11 @@ class Caller(Struct, frozen=True):
     device: Mapping[str, str]
     encoding: Encoding
     is_gzip: bool
+
+    @property
+    def senders(self) -> tuple[Hashable, ...]:
+        """Who is asked to leave room for others: the client, and whoever has the token, from however many addresses."""
+        return (self.client,) if self.token is None else (self.client, self.token.sender)
 
 
 class Gate:

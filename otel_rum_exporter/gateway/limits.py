@@ -78,21 +78,23 @@ class RateTable:
 class Held:
     """The bytes of bodies that were received and are not dealt with yet, and how many bodies that are.
 
-    One client gets a share only, so that whoever sends slowly, or much at once, holds up nobody else.
+    One client gets a share of the bytes only, one client and one token a share of the bodies, so that whoever sends slowly,
+    or much at once, holds up nobody else.
     """
 
     def __init__(self, max_bodies: int, max_bytes: int) -> None:
         self._max_bodies = max_bodies
         self._max_bytes = max_bytes
-        self._max_of_client = (max_bodies + 1) // 2, max_bytes / 4
+        self._max_bytes_of_one = max_bytes / 4
+        self._max_bodies_of_one = (max_bodies + 1) // 2
         self._by_client: Counter[str] = Counter()
-        self._bodies_by_client: Counter[str] = Counter()
+        self._bodies_of: Counter[Hashable] = Counter()
         self.size_bytes = 0
         self.bodies = 0
 
     def take(self, client: str, number: int) -> bool:
         """Hold so many bytes more. Returns False, and holds none of them, when that is too many."""
-        if self.size_bytes + number > self._max_bytes or self._by_client[client] + number > self._max_of_client[1]:
+        if self.size_bytes + number > self._max_bytes or self._by_client[client] + number > self._max_bytes_of_one:
             return False
         self.size_bytes += number
         self._by_client[client] += number
@@ -106,21 +108,22 @@ class Held:
             del self._by_client[client]
 
     @contextmanager
-    def working(self, client: str) -> Iterator[None]:
-        """Count a client's body as worked on, or waiting for that, until the block ends."""
+    def working(self, *whose: Hashable) -> Iterator[None]:
+        """Count a body as worked on, or waiting for that, until the block ends. `whose` are its client and its token."""
         self.bodies += 1
-        self._bodies_by_client[client] += 1
+        self._bodies_of.update(whose)
         try:
             yield
         finally:
             self.bodies -= 1
-            self._bodies_by_client[client] -= 1
-            if not self._bodies_by_client[client]:
-                del self._bodies_by_client[client]
+            self._bodies_of.subtract(whose)
+            for each in whose:
+                if not self._bodies_of[each]:
+                    del self._bodies_of[each]
 
-    def has_room(self, client: str) -> bool:
-        """Tell whether one more body of a client may be worked on, or wait for that."""
-        return self.bodies < self._max_bodies and self._bodies_by_client[client] < self._max_of_client[0]
+    def has_room(self, *whose: Hashable) -> bool:
+        """Tell whether one more body may be worked on, or wait for that."""
+        return self.bodies < self._max_bodies and all(self._bodies_of[each] < self._max_bodies_of_one for each in whose)
 
 
 def retry_after(wait_s: float, chance: float) -> int:

@@ -109,7 +109,7 @@ class Receiver:
         caller = desk.gate.enter(head, client, origin)
         if desk.watch.is_draining:  # what is being read already is still taken
             raise _stopping()
-        self._check_room(client)
+        self._check_room(caller)
         body = await desk.bodies.read(receive, client)
         desk.counts.received_bytes += len(body)
         try:
@@ -118,21 +118,21 @@ class Receiver:
             desk.bodies.release(client, len(body))
         return self._taken(taken, caller, origin)
 
-    def _check_room(self, client: str) -> None:
+    def _check_room(self, caller: Caller) -> None:
         desk = self._desk
         if shortage := desk.watch.shortage():
             raise overloaded("room", shortage, 4.0)
-        self._check_held(client)
+        self._check_held(caller)
 
-    def _check_held(self, client: str) -> None:
-        if not self._desk.held.has_room(client):
+    def _check_held(self, caller: Caller) -> None:
+        if not self._desk.held.has_room(*caller.senders):
             raise overloaded("in_flight", "too many requests are in flight", 1.0)
 
     async def _take(self, body: bytes, caller: Caller) -> Taken:
         desk = self._desk
-        self._check_held(caller.client)  # others may have come in meanwhile
+        self._check_held(caller)  # others may have come in meanwhile
         monitors = desk.gate.policy.monitors
-        with desk.held.working(caller.client):
+        with desk.held.working(*caller.senders):
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(desk.executor, desk.intake.take, self._signal, body, caller, monitors)
 

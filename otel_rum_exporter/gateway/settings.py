@@ -100,7 +100,7 @@ class GatewayOptions:
     max_in_flight: int = option(
         64,
         whole(1, 100_000),
-        "Bodies that are worked on, or wait for that, at a time; one client gets half.",
+        "Bodies that are worked on, or wait for that, at a time; one client, or one token, gets half.",
         variable=False,
     )
     max_in_flight_bytes: int = option(

@@ -83,7 +83,7 @@ def test_held_bytes_are_shared():
 
 
 def test_bodies_at_work_are_shared():
-    """Likewise those that are worked on: a client gets half of them."""
+    """Likewise those that are worked on: a client gets half of them, and so does a token with many clients."""
     held = Held(4, 1000)
     with held.working("a"), held.working("a"):
         assert (held.has_room("a"), held.has_room("b")) == (False, True)
@@ -91,6 +91,8 @@ def test_bodies_at_work_are_shared():
             assert not held.has_room("d")
         assert (held.has_room("a"), held.has_room("d")) == (False, True)
     assert held.has_room("a")
+    with held.working("a", "token"), held.working("b", "token"):
+        assert (held.has_room("c", "token"), held.has_room("c"), held.has_room("a", "other")) == (False, True, True)
 
 
 # over HTTP

@@ -27,6 +27,7 @@ class Attack:
         answers: All statuses, or ends of connections, that there may be, and have to be.
         run: Does it.
         growth_mib: By how much the gateway may grow.
+        may: Further answers that there may be: 503 where more is in flight at once than one sender has room for.
     """
 
     line: str
@@ -35,6 +36,11 @@ class Attack:
     answers: set
     run: Callable[[Attacker], None]
     growth_mib: float = 20
+    may: frozenset = frozenset()
+
+    def is_answered_by(self, seen):
+        """Tell whether these are the answers that there should be."""
+        return set(seen) - self.may == self.answers
 
 
 def sends(*requests, answers=1):
