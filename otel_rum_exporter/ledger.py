@@ -458,6 +458,11 @@ class Ledger:
         self._saving.update(found)
         return found
 
+    @property
+    def is_saving(self) -> bool:
+        """Whether somebody is about to keep events, which may fail: then they are there to be kept once more."""
+        return bool(self._saving)
+
     def saved(self, queued: Sequence[Queued], stored: Sequence[Stored | None]) -> None:
         """Take note of where such events are kept now; what ended meanwhile need not be."""
         for each, where in zip(queued, stored, strict=True):

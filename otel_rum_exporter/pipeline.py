@@ -211,7 +211,7 @@ class Pipeline:
         with self._changed:
             self._workers.close_locked()
         if self._store is not None:
-            self._workers.save(self._store, wait_s=max(_LAST_WAIT_S, deadline - self._clock()))
+            self._workers.save_all(self._store, wait_s=max(_LAST_WAIT_S, deadline - self._clock()))
         with self._changed:
             self._ledger.close()
         self._workers.tell()

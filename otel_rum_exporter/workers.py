@@ -40,6 +40,7 @@ _ALONE_S = (
     0.005  # in which a thread that sends may be back: a second one would only contend with it for the interpreter
 )
 _TEND_S = 20.0  # between looks for files that others left
+_OTHERS_SAVE_S = 1.0  # at the end, for a thread that is at it; three times what a commit waits for whoever has the file
 _SAVED_AT_ONCE = 2000  # events for which there was no room on disk before: for 30 ms exports wait for it
 _INLINE_S = 1.0  # after which a thread that exports begins no further request
 _LONGEST_INLINE_S = 3.0  # after which it waits for no answer
@@ -287,7 +288,7 @@ class Workers:
 
         Args:
             store: The disk.
-            limit: For how many events at most; None for all, as at the end.
+            limit: For how many events at most; None for all.
             wait_s: For how long others may hold the file.
         """
         with self.changed:
@@ -299,7 +300,19 @@ class Workers:
         finally:
             with self.changed:
                 self._ledger.saved(left, stored)
+                self.changed.notify_all()  # the end may wait for it
         return len(stored) - stored.count(None)
+
+    def save_all(self, store: Store, *, wait_s: float) -> None:
+        """Do so at the end, with what another thread was about to keep, too: where it fails, there is a try more."""
+        until = self._clock() + max(wait_s, _OTHERS_SAVE_S)
+        self.save(store, wait_s=wait_s)
+        with self.changed:
+            was_saving = self._ledger.is_saving
+            while self._ledger.is_saving and (left := until - self._clock()) > 0:
+                self.changed.wait(left)
+        if was_saving:
+            self.save(store, wait_s=wait_s)
 
     def _resume(self, store: Store) -> None:
         while (resumed := store.resume()) is not None:

@@ -568,6 +568,35 @@ def test_what_is_on_its_way_at_the_end_is_on_disk(exporters, rum, spool_dir, fau
     assert rum.stats()["events_distinct"] == 6
 
 
+def test_what_somebody_fails_to_save_at_the_end_is_saved_all_the_same(exporters, rum, spool_dir, monkeypatch):
+    """A thread that looks after the files may be at it when the exporter shuts down, and fail just then."""
+    rum.set_faults(status=404)
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export(spans(1, session_id=session(1)))
+    holder = held(spool_dir)
+    each.spans.export(spans(4, session_id=session(1)))
+    holder.close()
+    pipeline, has_begun, may_fail = each.spans.pipeline, threading.Event(), threading.Event()
+    save = Store.save
+
+    def slow_save(store, keyed, *arguments):
+        if threading.current_thread() is not other:
+            may_fail.set()
+            return save(store, keyed, *arguments)
+        has_begun.set()
+        assert may_fail.wait(60)
+        return [None] * len(keyed)
+
+    monkeypatch.setattr(Store, "save", slow_save)
+    other = threading.Thread(target=lambda: pipeline._workers.save(pipeline._store))
+    other.start()
+    assert has_begun.wait(60)
+    each.shutdown(0)
+    other.join()
+    assert (each.stats().queued, each.stats().events_dropped) == (5, {})
+    assert on_disk(spool_dir) == (5, 0)
+
+
 def test_what_had_no_place_on_disk_gets_one_when_there_is_room(exporters, rum, spool_dir):
     """Not at the end only: until then a crash would lose it. Whoever delivers it takes it off the disk again."""
     rum.set_faults(status=503)
