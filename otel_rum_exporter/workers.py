@@ -88,6 +88,7 @@ class Workers:
         self._taken_at = -math.inf  # when the latest of these was taken
         self._tend_at = clock()
         self._is_loading = False
+        self._saves = 0  # how often somebody began to keep what is in memory only
         lock = threading.Lock()
         self.changed = threading.Condition(lock)
         # of the threads that have nothing to do one watches the time: all of them would wake for each batch
@@ -292,6 +293,7 @@ class Workers:
             wait_s: For how long others may hold the file.
         """
         with self.changed:
+            self._saves += 1
             left, now = self._ledger.begin_saving(limit), self._clock()
         keyed = [Keyed(each.key, each.draft, each.user_id) for each in left]
         stored: list[Stored | None] = [None] * len(left)
@@ -306,12 +308,14 @@ class Workers:
     def save_all(self, store: Store, *, wait_s: float) -> None:
         """Do so at the end, with what another thread was about to keep, too: where it fails, there is a try more."""
         until = self._clock() + max(wait_s, _OTHERS_SAVE_S)
+        with self.changed:
+            was_saving, saves = self._ledger.is_saving, self._saves
         self.save(store, wait_s=wait_s)
         with self.changed:
-            was_saving = self._ledger.is_saving
             while self._ledger.is_saving and (left := until - self._clock()) > 0:
                 self.changed.wait(left)
-        if was_saving:
+            is_alone = not was_saving and self._saves == saves + 1
+        if not is_alone:
             self.save(store, wait_s=wait_s)
 
     def _resume(self, store: Store) -> None:
