@@ -59,9 +59,8 @@ class Queued(Struct, gc=False, eq=False):
 
 class _Buffer(Struct, gc=False, eq=False):
     key: BatchKey
-    events: list[Queued] = field(
-        default_factory=list
-    )  # oldest first; a deque takes 600 bytes, and most have a few events
+    # oldest first; a deque takes 600 bytes, and most sessions have a few events
+    events: list[Queued] = field(default_factory=list)
     size: int = 0
     ticket: int = _VOID  # which entry of the schedule is this buffer's; older entries are void
 

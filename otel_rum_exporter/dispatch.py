@@ -93,16 +93,17 @@ class Dispatch:
     @property
     def is_crowded(self) -> bool:
         """Whether so much waits for its batch, in the room that other batches leave, that it should go as soon as it can."""
-        queue, waiting = self.batches, self.waiting
-        room = max(0.0, 1.0 - self._share(waiting.count, waiting.size))
-        return self._share(queue.count, queue.size) > _CROWDED * room
+        return self._is_crowded_by(self.batches.count, self.batches.size)
 
     @property
     def is_crowded_by_others(self) -> bool:
         """Whether it is also without what waits for app monitors that take nothing."""
-        queue, waiting = self.batches, self.waiting
-        room = max(0.0, 1.0 - self._share(waiting.count, waiting.size))
-        return self._share(queue.count - queue.held_count, queue.size - queue.held_size) > _CROWDED * room
+        batches = self.batches
+        return self._is_crowded_by(batches.count - batches.held_count, batches.size - batches.held_size)
+
+    def _is_crowded_by(self, events: int, size_bytes: int) -> bool:
+        room = max(0.0, 1.0 - self._share(self.waiting.count, self.waiting.size))
+        return self._share(events, size_bytes) > _CROWDED * room
 
     def _share(self, events: int, size_bytes: int) -> float:
         return max(events / self._config.queue_events, size_bytes / self._config.queue_bytes)
