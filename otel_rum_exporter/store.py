@@ -1,6 +1,6 @@
 """What the pipeline keeps on disk: events until they are delivered, batches while they are on their way, dead letters.
 
-All methods do I/O, so they are called without the pipeline's lock. Where the disk fails, events wait in memory alone.
+All methods but `owe` do I/O, so they are called without the pipeline's lock. Where the disk fails, events wait in memory alone.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Store:
         self._directory: SpoolDirectory | None = None
         self._own: Spool | None = None
         self._files: dict[Spool, OwnIds] = {}
-        self._owed = Owed(self._failed, clock)
+        self._owed = Owed(self._failed, self._has, clock)
         self._backlog = Backlog(config.max_age_s, self._owed, self._failed, wall)
         self._unspooled = self._evicted = 0
         self._securing = threading.Lock()
@@ -198,26 +198,26 @@ class Store:
 
     # what ends
 
-    def forget(self, queued: Iterable[Queued]) -> None:
-        """Remove events that were delivered, or dropped for a reason; those, too, that could not be removed before.
+    def owe(self, forgotten: Iterable[Queued], buried: Iterable[Rejection]) -> None:
+        """Take note of events that were delivered, or dropped for a reason, and of those that the service does not take.
 
-        What came from a file that was found damaged is in another one by now, and comes from there once more.
+        The former are to be removed, the latter to be kept for people to look at. No I/O: `settle` does it, or the end.
         """
-        for spool, rows in _by_spool((each.stored, each.stored.id) for each in queued if each.stored):
-            if self._has(spool):
-                self._owed.add(spool, rows=rows)
-        self._owed.settle()
-
-    def bury(self, rejected: Sequence[Rejection]) -> None:
-        """Keep events that the service does not take, for people to look at."""
+        for spool, rows in _by_spool((each.stored, each.stored.id) for each in forgotten if each.stored):
+            self._owed.add(spool, rows=rows)
         burials = (
             (queued.stored, Burial(queued.stored.id, encode(event).encode(), str(reason), message))
-            for queued, event, message, reason in rejected
+            for queued, event, message, reason in buried
             if queued.stored
         )
         for spool, some in _by_spool(burials):
-            if self._has(spool):
-                self._owed.add(spool, burials=some)
+            self._owed.add(spool, burials=some)
+
+    def settle(self) -> None:
+        """Do what is owed, with what could not be done before.
+
+        What came from a file that was found damaged is in another one by now, and comes from there once more.
+        """
         self._owed.settle()
 
     def _has(self, spool: Spool) -> bool:

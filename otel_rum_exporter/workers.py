@@ -329,10 +329,11 @@ class Workers:
         """Log what was lost since, and remove from disk what ended."""
         with self.changed:
             losses, ended = self._ledger.take_losses(), self._ledger.take_ended()
+            if self._store is not None:  # at once, for a shutdown that comes before this thread goes on
+                self._store.owe(ended.forgotten, ended.buried)
         self._log.lost(losses)
         if self._store is not None:
-            self._store.forget(ended.forgotten)
-            self._store.bury(ended.buried)
+            self._store.settle()
 
     # batches
 

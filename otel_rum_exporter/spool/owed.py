@@ -42,12 +42,23 @@ class Owed:
     """
 
     def __init__(
-        self, failed: Callable[[Spool, SpoolError | SpoolFull, str], None], clock: Callable[[], float]
+        self,
+        failed: Callable[[Spool, SpoolError | SpoolFull, str], None],
+        has: Callable[[Spool], bool],
+        clock: Callable[[], float],
     ) -> None:
-        """Begin with nothing. The clock is monotonic, in seconds."""
+        """Begin with nothing.
+
+        Args:
+            failed: Told of errors.
+            has: Whether a file is still this process's; one that is not is owed nothing.
+            clock: Monotonic seconds.
+        """
         self._failed = failed
+        self._has = has
         self._clock = clock
         self._lock = threading.Lock()
+        self._settling = threading.Lock()  # one thread does what all of them owe
         self._debts: dict[Spool, _Debt] = {}
         self._rests_until = -math.inf
 
@@ -68,13 +79,18 @@ class Owed:
             return len(debt.burials) + len(debt.rows)
 
     def settle(self, *, is_last: bool = False) -> None:
-        """Do all of it, unless some failed just now and this is not the last time."""
+        """Do all of it, unless some failed just now and this is not the last time. Then nobody else is at it either."""
+        with self._settling:
+            for spool, debt in self._taken(is_last=is_last).items():
+                if self._has(spool):
+                    self._settle(spool, debt)
+
+    def _taken(self, *, is_last: bool) -> dict[Spool, _Debt]:
         with self._lock:
-            if not self._debts or (self._clock() < self._rests_until and not is_last):
-                return
+            if self._clock() < self._rests_until and not is_last:
+                return {}
             debts, self._debts = self._debts, {}
-        for spool, debt in debts.items():
-            self._settle(spool, debt)
+            return debts
 
     def _settle(self, spool: Spool, debt: _Debt) -> None:
         try:

@@ -154,7 +154,8 @@ class _Line:
         if len(outcome.delivered) != len(job):
             raise RuntimeError(f"a batch was not delivered: {verdict}")
         with timed(took, "spool: forget"):
-            self.store.forget(ended.forgotten)
+            self.store.owe(ended.forgotten, ())
+            self.store.settle()
 
     def close(self) -> None:
         self.store.close()

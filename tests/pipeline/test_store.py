@@ -597,6 +597,27 @@ def test_what_somebody_fails_to_save_at_the_end_is_saved_all_the_same(exporters,
     assert on_disk(spool_dir) == (5, 0)
 
 
+def test_what_is_delivered_just_before_the_end_leaves_the_disk(exporters, spool_dir, monkeypatch):
+    """The thread that delivered it has not come to that when the exporter shuts down, and comes to it too late."""
+    each = exporters(spool_dir=spool_dir, flush_interval=0)
+    has_delivered, is_over = threading.Event(), threading.Event()
+    settle = Store.settle
+
+    def late_settle(store):
+        if threading.current_thread().name == "RumExporter" and each.stats().delivered:
+            has_delivered.set()
+            assert is_over.wait(60)
+        settle(store)
+
+    monkeypatch.setattr(Store, "settle", late_settle)
+    each.spans.export(spans(5, session_id=session(1)))
+    assert has_delivered.wait(60)
+    each.shutdown()
+    is_over.set()
+    assert (each.stats().delivered, each.stats().queued) == (5, 0)
+    assert on_disk(spool_dir) == (0, 0)
+
+
 def test_what_had_no_place_on_disk_gets_one_when_there_is_room(exporters, rum, spool_dir):
     """Not at the end only: until then a crash would lose it. Whoever delivers it takes it off the disk again."""
     rum.set_faults(status=503)

@@ -1,19 +1,25 @@
 """What spool files are yet to lose is not forgotten, not tried all the time, and bounded."""
 
 import sqlite3
+import threading
+import time
 
 import pytest
 from spool_tools import all_letters, everything, row, rows
 
 from otel_rum_exporter.spool import owed as module
 from otel_rum_exporter.spool.owed import Owed
-from otel_rum_exporter.spool.queue import Burial, SpoolBusyError
+from otel_rum_exporter.spool.queue import Burial, Spool, SpoolBusyError
 
 
 class Failures(list):
-    """What an owner is told, and its monotonic clock."""
+    """What an owner is told, its monotonic clock, and the file that it set aside."""
 
     now = 0.0
+    aside = None
+
+    def has(self, spool):
+        return spool is not self.aside
 
     def __call__(self, spool, error, trouble):
         self.append((spool, type(error), trouble))
@@ -29,7 +35,7 @@ def failures():
 
 @pytest.fixture
 def owed(failures):
-    return Owed(failures, failures.clock)
+    return Owed(failures, failures.has, failures.clock)
 
 
 @pytest.fixture
@@ -81,6 +87,27 @@ def test_the_last_time_does_not_wait(spool, owed, hold):
     assert spool.events == 0
 
 
+def test_the_last_time_is_behind_those_who_are_at_it(spool, owed, monkeypatch):
+    """Nothing is under way when it is over, and the file may be closed."""
+    owed.add(spool, rows=spool.append(rows(1)))
+    is_at_it, others_come, forget = threading.Event(), threading.Event(), Spool.forget
+
+    def slow_forget(*arguments):
+        is_at_it.set()
+        assert others_come.wait(60)
+        time.sleep(0.1)
+        forget(*arguments)
+
+    monkeypatch.setattr(Spool, "forget", slow_forget)
+    other = threading.Thread(target=owed.settle)
+    other.start()
+    assert is_at_it.wait(60)
+    others_come.set()
+    owed.settle(is_last=True)
+    assert spool.events == 0
+    other.join()
+
+
 def test_another_file_is_not_held_up(directory, spool, owed, hold):
     other = directory.open_own()
     hold.execute("BEGIN IMMEDIATE")
@@ -130,5 +157,8 @@ def test_a_file_that_is_set_aside_is_owed_nothing(spool, owed, failures):
     owed.drop(spool)
     owed.drop(spool)
     owed.settle()
-    assert (spool.events, failures) == (1, [])
+    failures.aside = spool
+    owed.add(spool, rows=numbers)  # by a thread that did not know yet
+    owed.settle()
+    assert (spool.events, owed.of(spool), failures) == (1, 0, [])
     spool.clear()
