@@ -395,9 +395,14 @@ class Dispatch:
         """Take note that the exporter shuts down: what fails now is not tried for long."""
         self._is_closing = True
 
+    @property
+    def is_sending(self) -> bool:
+        """Whether a sender holds something."""
+        return bool(self._out)
+
     def is_stuck(self, now: float, deadline: float) -> bool:
         """Tell whether nothing can be sent any more before a deadline, as far as is known."""
-        if self._out:
+        if self.is_sending:
             return False
         if self._is_closing and self.has_given_up:
             return True

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _SENDING_LOGGERS = ("boto3.", "botocore.", "urllib3.", "otel_rum_exporter.")
 
+_ANSWERS_SHARE = 0.25  # of the time at the end, with a spool: whose requests are cut off are sent again from there
 _LAST_WAIT_S = 0.05  # at the end, for others who hold the spool's file, however late it is by then
 
 _logger = logging.getLogger(__name__)
@@ -198,7 +199,8 @@ class Pipeline:
     def shutdown(self, timeout_s: float) -> None:
         """Deliver what is left until the timeout, drop and count the rest, and admit nothing more.
 
-        With a spool the rest is kept on disk; for that there is a moment more where somebody else holds the file.
+        With a spool the rest is kept on disk; for that there is a moment more where somebody else holds the file. Then the
+        last quarter of the time is for the answers to requests that are out: what has none is sent again at the next start.
         """
         deadline = self._clock() + timeout_s
         self._begin_after_unnoticed_fork()
@@ -207,10 +209,11 @@ class Pipeline:
                 return
             self._closing = True
             self._ledger.dispatch.begin_close()
-        self.flush(timeout_s)
+        self.flush(timeout_s if self._store is None else timeout_s * (1 - _ANSWERS_SHARE))
         with self._changed:
             self._workers.close_locked()
         if self._store is not None:
+            self._workers.await_answers(deadline)
             self._workers.save_all(self._store, wait_s=max(_LAST_WAIT_S, deadline - self._clock()))
         with self._changed:
             self._ledger.close()

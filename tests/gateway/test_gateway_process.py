@@ -476,7 +476,7 @@ def test_without_httptools_and_uvloop(configured):
                 assert answer.startswith(b"HTTP/1.1 415 " if b"length" in first else b"")
 
 
-def test_many_at_once(configured, rum, tmp_path):
+def test_many_at_once(configured, rum):
     """Requests of many connections are all answered, and every event of a 200 arrives."""
     gateway = configured()
     statuses = []
@@ -491,6 +491,4 @@ def test_many_at_once(configured, rum, tmp_path):
     for each in threads:
         each.join()
     assert statuses == [200] * 200
-    gateway.signal(signal.SIGTERM)
-    gateway.end()
-    assert rum.stats()["events_distinct"] + spooled(tmp_path / "spool") == 1000
+    assert len(rum.wait_for_events(1000, timeout_s=120)) == 1000

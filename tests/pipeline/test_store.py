@@ -21,9 +21,12 @@ from rum_service import event
 from rum_threads import join_own_threads
 
 from otel_rum_exporter import DropReason, RumConfig
+from otel_rum_exporter.client.rum_client import RumClient
+from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import Spool, SpoolError
 from otel_rum_exporter.store import Store
+from otel_rum_exporter.workers import Workers
 
 LONG_MS = 30_000
 PROGRAM = [str(Path(sys.executable).with_name("otel-rum-exporter"))]
@@ -595,6 +598,29 @@ def test_what_somebody_fails_to_save_at_the_end_is_saved_all_the_same(exporters,
     other.join()
     assert (each.stats().queued, each.stats().events_dropped) == (5, {})
     assert on_disk(spool_dir) == (5, 0)
+
+
+def test_the_end_waits_for_answers(exporters, spool_dir, monkeypatch):
+    """What is out when no more is sent is answered mostly: else it would be sent again at the next start."""
+    each = exporters(spool_dir=spool_dir, flush_interval=0, shutdown_timeout=120_000)
+    is_out, sends_no_more = threading.Event(), threading.Event()
+    attempt, close = RumClient.attempt_or_be_left, Workers.close_locked
+
+    def slow_attempt(*arguments):
+        verdict = attempt(*arguments)
+        is_out.set()
+        assert sends_no_more.wait(60)
+        time.sleep(0.1)
+        return verdict
+
+    monkeypatch.setattr(RumClient, "attempt_or_be_left", slow_attempt)
+    monkeypatch.setattr(Workers, "close_locked", lambda workers: (close(workers), sends_no_more.set()))
+    monkeypatch.setattr(Pipeline, "flush", lambda *_: False)  # as when its time is over
+    each.spans.export(spans(5, session_id=session(1)))
+    assert is_out.wait(60)
+    each.shutdown()
+    assert (each.stats().delivered, each.stats().queued) == (5, 0)
+    assert on_disk(spool_dir) == (0, 0)
 
 
 def test_what_is_delivered_just_before_the_end_leaves_the_disk(exporters, spool_dir, monkeypatch):
