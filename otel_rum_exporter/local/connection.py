@@ -6,6 +6,7 @@ import socket
 import struct
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from otel_rum_exporter.local.answers import Answer
@@ -34,12 +35,17 @@ class Connection:
         self._closing = closing
 
     async def read_request(self, limit: int) -> tuple[HttpRequest, bool]:
-        """Read the request as it came over the wire, and tell whether its body kept to the limit."""
+        """Read the request as it came over the wire, and tell whether its body kept to the limit.
+
+        Errors: ClientDisconnect where it ends before it is whole.
+        """
         body = bytearray()
         is_whole = True
         more = True
         while more:
             message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
             chunk = message.get("body", b"")
             # the rest of a large body is read and forgotten: a client that still sends would miss the answer
             is_whole = is_whole and len(body) + len(chunk) <= limit

@@ -1,12 +1,14 @@
 """PutRumEvents: from the bytes of a request to its answer and its place in the store."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from otel_rum_exporter.local import sigv4
@@ -89,7 +91,8 @@ class PutRumEvents:
         try:
             # lets requests that came together be seen together
             await asyncio.sleep(0)
-            await self._serve(connection, visit, scope["path_params"]["id"])
+            with contextlib.suppress(ClientDisconnect):  # what does not come whole is no request
+                await self._serve(connection, visit, scope["path_params"]["id"])
         finally:
             self.traffic.leave(visit)
 

@@ -110,6 +110,22 @@ def test_drip_can_be_read_by_a_client(rum):
     assert post(rum.endpoint, request(event("[]"))).error == "ValidationException"
 
 
+def test_a_client_that_goes_away_has_sent_nothing(rum):
+    """In the middle of a body, as a process that is killed: nobody counts that as a request, or refuses it."""
+    address = urlsplit(rum.endpoint)
+    rum.set_faults(status=503, times=1)
+    with socket.create_connection((address.hostname, address.port), timeout=5) as client:
+        client.sendall(b"POST %s HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n" % PATH.encode())
+        client.sendall(b"content-length: 100\r\n\r\n")
+        assert client.recv(25) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is being read
+        assert rum.stats()["in_flight"]["now"] == 1
+        client.sendall(b"{")
+    while rum.stats()["in_flight"]["now"]:
+        time.sleep(0.01)
+    assert rum.stats()["requests"] == 0
+    assert outcomes(rum, 2) == [503, 200]
+
+
 def test_poison(rum):
     """One poisoned event, by its id or by a text in it, refuses the request without naming it."""
     poisoned = event()
