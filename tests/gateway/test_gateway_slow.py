@@ -77,7 +77,8 @@ def test_a_connection_may_rest_after_a_refusal(gateways, rum):
 
 def test_hundreds_of_slow_senders_delay_nobody(gateways, rum):
     """While 500 connections rest, or have sent the beginning of a head or a body, others are answered."""
-    gateway = gateways(rum, "[gateway]\nmax_connections = 700\n" + NO_RATES)
+    slowly = "header_timeout = 120_000\nbody_timeout = 120_000\n"
+    gateway = gateways(rum, "[gateway]\nmax_connections = 700\n" + slowly + NO_RATES)
     client = gateway.client()
     with (
         connections(client, 200, b""),
@@ -124,7 +125,8 @@ def test_bodies_in_flight_are_bounded_by_client(gateways, rum):
 
 def test_one_abusive_client_takes_nothing_from_others(gateways, rum):
     """While one client sends as fast as it can, all that others send is taken."""
-    gateway = gateways(rum, "[gateway]\ntrusted_proxies = '127.0.0.1'\n")
+    limits = "[limits]\nclient_requests_per_second = 1\nclient_burst = 50\n"
+    gateway = gateways(rum, "[gateway]\ntrusted_proxies = '127.0.0.1'\n" + limits)
     is_over, statuses = threading.Event(), []
 
     def abuse():
