@@ -30,6 +30,7 @@ from otel_rum_exporter.options import (
     Environ,
     Problem,
     first_of,
+    ignored,
     option,
     options_of,
     read,
@@ -37,7 +38,7 @@ from otel_rum_exporter.options import (
     table,
 )
 
-__all__ = ["ConfigError", "Problem", "RumConfig", "options_table"]
+__all__ = ["ConfigError", "Problem", "RumConfig", "ignored_variables", "options_table"]
 
 Auth = Literal["sigv4", "none"]
 SessionMode = Literal["auto", "process", "require"]
@@ -382,6 +383,11 @@ def _is_private(endpoint: str) -> bool:
     except ValueError:  # another name
         return False
     return address in ip_network("127.0.0.0/8") or address == ip_address("::1")
+
+
+def ignored_variables(environ: Environ) -> Iterator[str]:
+    """Yield a line for each variable that is named as if it set an option of the exporter, and sets none."""
+    return ignored(options_of(RumConfig), environ)
 
 
 def options_table() -> str:
