@@ -153,7 +153,8 @@ def ignored(options: Mapping[str, Option], environ: Environ) -> Iterator[str]:
         if not variable.startswith(PREFIX) or variable in names:
             continue
         name = variable.removeprefix(PREFIX).lower()
-        reason = f"the option {name} has no variable, only an argument" if name in options else _no_such_option(name, names.values())
+        is_option = name in options
+        reason = f"{name} has no variable, only an argument" if is_option else _no_such_option(name, names.values())
         yield f"The variable {variable} is ignored: {reason}"
 
 

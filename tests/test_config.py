@@ -265,7 +265,7 @@ def test_a_variable_that_sets_nothing_is_named():
     """A misspelt one is no error, since nothing says that it was meant for this package; its value may be a secret."""
     environ = {rum("REGOIN"): "s3cret", rum("CHAIN_SIGTERM"): "true", rum("REGION"): "eu-west-1", "OTEL_REGOIN": "x"}
     assert list(ignored_variables(environ)) == [
-        "The variable OTEL_EXPORTER_RUM_CHAIN_SIGTERM is ignored: the option chain_sigterm has no variable, only an argument",
+        "The variable OTEL_EXPORTER_RUM_CHAIN_SIGTERM is ignored: chain_sigterm has no variable, only an argument",
         "The variable OTEL_EXPORTER_RUM_REGOIN is ignored: no such option, did you mean region?",
     ]
     assert list(ignored_variables(dict.fromkeys(VARIABLES, "1"))) == []

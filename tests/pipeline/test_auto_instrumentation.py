@@ -64,6 +64,16 @@ def test_a_malformed_app_monitor():
     ]
 
 
+def test_no_app_monitor_where_opentelemetry_takes_the_log_records():
+    """The same line, though the root logger's only handler is then OpenTelemetry's, which shows nothing."""
+    by_sdk = {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true", "PYTHONWARNINGS": "ignore"}
+    (line,) = lines(instrumented(APP, **by_sdk))
+    assert line.startswith("RUM exporter: No app monitor id: ")
+    configured = instrumented(f"    import logging\n    logging.basicConfig()\n{APP}", **by_sdk)
+    (line,) = lines(configured)
+    assert line.startswith("ERROR:otel_rum_exporter.pipeline:RUM exporter: No app monitor id: ")
+
+
 LOST = "RUM exporter: 2 of 2 events were not delivered before the exporter was shut down: 2 {}"
 
 
