@@ -157,6 +157,17 @@ class RumConfig:
         "drops and counts them, `auto` is `process` until the process turns out to serve others.",
         default_doc="`auto`; `require` in the gateway and consumers",
     )
+    session_headers: tuple[str, ...] = option(
+        (),
+        texts("names"),
+        "Request headers that carry the caller's session id, which must be no secret.",
+    )
+    session_cookies: tuple[str, ...] = option(
+        ("cwr_s",),
+        texts("names"),
+        "Cookies that carry the caller's session, the first that does counts: `cwr_s` is aws-rum-web's, any other holds "
+        "an id, which must be no secret.",
+    )
     session_sample_rate: float = option(
         1.0, number(0, 1), "Share of sessions that is sent, by hash of the session id, so that all processes agree."
     )
@@ -230,6 +241,12 @@ class RumConfig:
         unit="milliseconds",
         with_spool=2000,
     )
+    chain_sigterm: bool = option(
+        default=False,
+        kind=flag(),
+        doc="Delivers on SIGTERM within `shutdown_timeout`, then calls the handler that was there when the exporter was "
+        "made, on the main thread.",
+    )
 
     # the rarer ones, without a variable
 
@@ -252,19 +269,6 @@ class RumConfig:
         "first_seen",
         choice(get_args(SessionStart)),
         "What sends `session_start_event`: the first sight of a session, or a `session.start` log event.",
-        variable=False,
-    )
-    session_headers: tuple[str, ...] = option(
-        (),
-        texts("names"),
-        "Request headers that carry the caller's session id, which must be no secret.",
-        variable=False,
-    )
-    session_cookies: tuple[str, ...] = option(
-        ("cwr_s",),
-        texts("names"),
-        "Cookies that carry the caller's session, the first that does counts: `cwr_s` is aws-rum-web's, any other holds "
-        "an id, which must be no secret.",
         variable=False,
     )
     resource_details: ResourceDetails = option(
@@ -291,13 +295,6 @@ class RumConfig:
     context_sessions: int = option(10_000, whole(1), "Sessions whose page and counts are remembered.", variable=False)
     context_bytes: int = option(
         20 * MIB, whole(MIB), "Size of what is remembered of sessions.", unit="bytes", variable=False
-    )
-    chain_sigterm: bool = option(
-        default=False,
-        kind=flag(),
-        doc="Delivers on SIGTERM within `shutdown_timeout`, then calls the handler that was there when the exporter was "
-        "made, on the main thread.",
-        variable=False,
     )
 
     convert: Callable[..., Any] | None = option(

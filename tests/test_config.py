@@ -263,10 +263,10 @@ def test_all_problems_come_in_one_error():
 
 def test_a_variable_that_sets_nothing_is_named():
     """A misspelt one is no error, since nothing says that it was meant for this package; its value may be a secret."""
-    environ = {rum("REGOIN"): "s3cret", rum("CHAIN_SIGTERM"): "true", rum("REGION"): "eu-west-1", "OTEL_REGOIN": "x"}
+    environ = {rum("REGOIN"): "s3cret", rum("STAMP_ALL_SPANS"): "true", rum("REGION"): "eu-west-1", "OTEL_REGOIN": "x"}
     assert list(ignored_variables(environ)) == [
-        "The variable OTEL_EXPORTER_RUM_CHAIN_SIGTERM is ignored: chain_sigterm has no variable, only an argument",
         "The variable OTEL_EXPORTER_RUM_REGOIN is ignored: no such option, did you mean region?",
+        "The variable OTEL_EXPORTER_RUM_STAMP_ALL_SPANS is ignored: stamp_all_spans has no variable, only an argument",
     ]
     assert list(ignored_variables(dict.fromkeys(VARIABLES, "1"))) == []
 

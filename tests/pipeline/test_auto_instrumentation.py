@@ -1,6 +1,7 @@
 """`opentelemetry-instrument`, as its users run it: real processes, no code that knows of the exporter."""
 
 import json
+import os
 
 import pytest
 from rum_processes import INSTRUMENT, run
@@ -125,6 +126,15 @@ def test_a_short_life(rum, end):
     assert names(rum) == ["work"]
     assert done.stdout == "done\n"
     assert lines(done) == [] or "KeyError" in lines(done)[-1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
+def test_sigterm(rum):
+    """A container that is stopped delivers its spans, if a variable asks for that."""
+    environment = {**rum.environment(), "OTEL_EXPORTER_RUM_DOMAIN": "shop.example"}
+    script = f"{APP}    import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()\n"
+    instrumented(script, check=False, **environment, OTEL_EXPORTER_RUM_CHAIN_SIGTERM="true")
+    assert names(rum) == ["work"]
 
 
 def test_the_resource_names_the_app_monitor(rum):
