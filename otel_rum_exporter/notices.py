@@ -19,7 +19,8 @@ _NO_MONITOR = (
 )
 _NO_SESSION = (
     "Spans and logs without the attribute session.id are dropped, since this process serves the sessions of others. "
-    "Set session.id on them, or OTEL_EXPORTER_RUM_SESSION=process to put them into one session of this process."
+    "join_browser_sessions and opentelemetry-instrument set it where a request brings its session, by baggage or by "
+    "aws-rum-web's cookie; OTEL_EXPORTER_RUM_SESSION=process would put all users into one session of this process."
 )
 _MERGED = (
     "Requests of others without the attribute session.id are merged into the session of this process, as "
@@ -85,7 +86,7 @@ class Notices(CauseLog):
 
     def outcome(self, verdict: Verdict, outcome: Outcome) -> None:
         """Say how an attempt went wrong, and what that means for its events."""
-        message = printable(getattr(verdict, "message", ""))
+        message = printable(getattr(verdict, "message", "")).removesuffix(".")
         if outcome.rejected:
             self._refused(outcome.rejected)
         if outcome.dropped:

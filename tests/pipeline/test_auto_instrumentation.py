@@ -85,7 +85,7 @@ LOST = "RUM exporter: 2 of 2 events were not delivered before the exporter was s
             {"OTEL_EXPORTER_RUM_REGION": "us-east-1"},
             (
                 "RUM exporter: The app monitor takes nothing at present (unauthorized): Unable to locate credentials; "
-                "set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none. Its events wait"
+                "set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none if it takes unsigned requests. Its events wait"
             ),
             "still waited",
         ),
@@ -189,6 +189,7 @@ def test_nobody_listens(refused):
     done = instrumented(APP, **environment)
     first, second = lines(done)
     assert first.startswith("RUM exporter: A request failed and will be tried again: Could not connect to the endpoint")
+    assert first.endswith("Are the region, the endpoint and the network right?")
     assert second == LOST.format("still waited")
 
 
