@@ -100,6 +100,14 @@ def test_reliability_shows_the_options_as_they_are():
     assert mentioned <= known
 
 
+def test_reliability_names_metrics_that_there_are():
+    """Those to watch stand in the README's table."""
+    metrics = README.partition("<!-- metrics:start -->")[2].partition("<!-- metrics:end -->")[0]
+    watched = re.findall(r"`((?:rum|otel)\.[a-z_.]+)`", RELIABILITY)
+    assert watched
+    assert [name for name in watched if f"`{name}`" not in metrics] == []
+
+
 def test_reliability_leads_somewhere():
     """Its links, and the lines of the log that it explains."""
     assert LINK.findall(RELIABILITY)
