@@ -155,7 +155,7 @@ class RumConfig:
         choice(get_args(SessionMode)),
         "What happens to items without `session.id`: `process` puts them into the process's own session, `require` "
         "drops and counts them, `auto` is `process` until the process turns out to serve others.",
-        default_doc="`auto`; `require` in the gateway and consumers",
+        default_doc="`auto`; `require` in the gateway",
     )
     session_headers: tuple[str, ...] = option(
         (),
