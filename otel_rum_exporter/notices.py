@@ -19,8 +19,9 @@ _NO_MONITOR = (
 )
 _NO_SESSION = (
     "Spans and logs without the attribute session.id are dropped, since this process serves the sessions of others. "
-    "join_browser_sessions and opentelemetry-instrument set it where a request brings its session, by baggage or by "
-    "aws-rum-web's cookie; OTEL_EXPORTER_RUM_SESSION=process would put all users into one session of this process."
+    "join_browser_sessions and opentelemetry-instrument set it where a request brings its session: by baggage, by "
+    "aws-rum-web's cookie, or by a header that OTEL_EXPORTER_RUM_SESSION_HEADERS names. OTEL_EXPORTER_RUM_SESSION=process "
+    "would put all users into one session of this process."
 )
 _MERGED = (
     "Requests of others without the attribute session.id are merged into the session of this process, as "
