@@ -225,7 +225,9 @@ def check_private(path: Path) -> None:
         raise SpoolError(f"the spool directory {path} belongs to user {found.st_uid}, not to this one ({os.getuid()})")
     is_among_others = path.absolute().parent.stat().st_mode & stat.S_IWOTH
     if found.st_mode & (_OTHERS if is_among_others else _OTHERS_WRITE):
-        raise SpoolError(f"the spool directory {path} is open to other users; `chmod 700 {path}` closes it")
+        raise SpoolError(
+            f"the spool directory {path} is open to other users; `chmod 700 {path}` closes it, or name a folder in it"
+        )
 
 
 def _create(path: Path) -> None:
