@@ -128,12 +128,33 @@ def test_a_short_life(rum, end):
     assert lines(done) == [] or "KeyError" in lines(done)[-1]
 
 
+STOPPED = """
+    import os, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+"""
+
+STOPPED_UVICORN = """
+    import os, signal, uvicorn
+
+    async def app(scope, receive, send):
+        pass
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off")).run()
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
-def test_sigterm(rum):
-    """A container that is stopped delivers its spans, if a variable asks for that."""
+@pytest.mark.parametrize("stopped", [STOPPED, STOPPED_UVICORN], ids=["script", "uvicorn"])
+def test_sigterm(rum, stopped):
+    """A container that is stopped delivers its spans, if a variable asks for that; uvicorn ends by the signal, too."""
     environment = {**rum.environment(), "OTEL_EXPORTER_RUM_DOMAIN": "shop.example"}
-    script = f"{APP}    import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()\n"
-    instrumented(script, check=False, **environment, OTEL_EXPORTER_RUM_CHAIN_SIGTERM="true")
+    instrumented(APP + stopped, check=False, **environment, OTEL_EXPORTER_RUM_CHAIN_SIGTERM="true")
     assert names(rum) == ["work"]
 
 
