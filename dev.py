@@ -14,7 +14,7 @@ python3 dev.py bench [--quick | --full]
                                  bench gateway [--seconds N]: the gateway under load, in eight minutes
 python3 dev.py lint              ruff's rules and its formatting
 python3 dev.py types             mypy
-python3 dev.py docs              writes the generated parts of README.md anew
+python3 dev.py docs              writes the option table of README.md anew
 python3 dev.py sbom              writes what an installation of the package is made of, as CycloneDX, into dist
 python3 dev.py matrix [--edges]  the tests on each installed Python, with the oldest and the newest dependencies;
                                  --edges: the oldest Python with the oldest, the newest with the newest
@@ -62,7 +62,7 @@ class Venv(NamedTuple):
 
 
 def ready(venv: Venv) -> Venv:
-    """Create and fills the virtual environment, unless its stamp says that this has been done."""
+    """Create and fill the virtual environment, unless its stamp says that this has been done."""
     version = version_of(venv.base) or sys.exit(f"{venv.base} cannot make virtual environments")
     wanted = hashlib.sha256("\n".join((PYPROJECT, version, *venv.constraints)).encode()).hexdigest()
     stamp = venv.directory / "stamp"
@@ -93,7 +93,7 @@ def install(venv: Venv) -> None:
 
 
 def quietly(*command: str) -> None:
-    """Run a command and shows what it said only if it failed."""
+    """Run a command, and show what it said only if it failed."""
     done = subprocess.run(command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         say(done.stdout)
@@ -140,7 +140,7 @@ def pytest(venv: Venv, *arguments: str) -> int:
 
 
 def call(*command: str) -> int:
-    """Run a command of the project and returns its exit code."""
+    """Run a command of the project and return its exit code."""
     return subprocess.call(command, cwd=TOP)
 
 
@@ -174,7 +174,7 @@ def types(arguments: list[str]) -> int:
 
 
 def docs(_arguments: list[str]) -> int:
-    """Write the option table into the README."""
+    """Write the option table of the README anew."""
     question = "from otel_rum_exporter.config import options_table; print(options_table())"
     table = subprocess.run(
         [main_venv().program("python"), "-c", question], stdout=subprocess.PIPE, text=True, check=True
@@ -272,8 +272,9 @@ def main(arguments: list[str]) -> int:
     if sys.version_info < (3, 10):  # noqa: UP036 - this file runs before anything has looked at requires-python
         sys.exit(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}")
     if not arguments or arguments[0] not in COMMANDS:
-        say(__doc__ or "")
-        return 0 if arguments in (["-h"], ["--help"]) else 2
+        is_asked = arguments in ([], ["-h"], ["--help"])
+        say(__doc__ or "" if is_asked else f"no such command: {arguments[0]}; there are {', '.join(COMMANDS)}")
+        return 0 if is_asked and arguments else 2
     return COMMANDS[arguments[0]](arguments[1:])
 
 

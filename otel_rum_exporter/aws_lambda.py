@@ -12,17 +12,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any
+from typing import TypeVar
 
 from otel_rum_exporter.exporters import flush_everything
+
+__all__ = ["flush_after", "flushing"]
 
 _LONGEST_S = 2.0  # what a response may be held up for
 _RESERVE_S = 0.5  # of the invocation's time, for the runtime to answer
 
-Handler = Callable[[Any, Any], Any]
+EventT = TypeVar("EventT")
+ContextT = TypeVar("ContextT")
+ResultT = TypeVar("ResultT")
 
 
-def flush_after(handler: Handler) -> Handler:
+def flush_after(handler: Callable[[EventT, ContextT], ResultT]) -> Callable[[EventT, ContextT], ResultT]:
     """Deliver what an invocation has recorded before its handler returns or raises. A decorator.
 
     The SDK's global providers are flushed, then the exporters of this package, for 2 seconds at most, and less when the
@@ -35,7 +39,7 @@ def flush_after(handler: Handler) -> Handler:
     """
 
     @wraps(handler)
-    def flushed(event: Any, context: Any) -> Any:
+    def flushed(event: EventT, context: ContextT) -> ResultT:
         with flushing(context):
             return handler(event, context)
 

@@ -30,6 +30,7 @@ from otel_rum_exporter.options import (
     Environ,
     Problem,
     first_of,
+    ignored,
     option,
     options_of,
     read,
@@ -37,7 +38,7 @@ from otel_rum_exporter.options import (
     table,
 )
 
-__all__ = ["ConfigError", "Problem", "RumConfig", "options_table"]
+__all__ = ["ConfigError", "Problem", "RumConfig", "ignored_variables", "options_table"]
 
 Auth = Literal["sigv4", "none"]
 SessionMode = Literal["auto", "process", "require"]
@@ -154,7 +155,18 @@ class RumConfig:
         choice(get_args(SessionMode)),
         "What happens to items without `session.id`: `process` puts them into the process's own session, `require` "
         "drops and counts them, `auto` is `process` until the process turns out to serve others.",
-        default_doc="`auto`; `require` in the gateway and consumers",
+        default_doc="`auto`; `require` in the gateway",
+    )
+    session_headers: tuple[str, ...] = option(
+        (),
+        texts("names"),
+        "Request headers that carry the caller's session id, which must be no secret.",
+    )
+    session_cookies: tuple[str, ...] = option(
+        ("cwr_s",),
+        texts("names"),
+        "Cookies that carry the caller's session, the first that does counts: `cwr_s` is aws-rum-web's, any other holds "
+        "an id, which must be no secret.",
     )
     session_sample_rate: float = option(
         1.0, number(0, 1), "Share of sessions that is sent, by hash of the session id, so that all processes agree."
@@ -192,7 +204,7 @@ class RumConfig:
     flush_interval: int = option(
         5000,
         whole(0, LONGEST_MS),
-        "How long a batch gathers before it settles, 2 s at most; longer when sessions outnumber the requests.",
+        "How long a batch gathers; then it settles, for 2 s at most. Longer when sessions outnumber the requests.",
         unit="milliseconds",
     )
     max_requests_per_second: float = option(
@@ -229,6 +241,12 @@ class RumConfig:
         unit="milliseconds",
         with_spool=2000,
     )
+    chain_sigterm: bool = option(
+        default=False,
+        kind=flag(),
+        doc="Delivers on SIGTERM within `shutdown_timeout`, then calls the handler that was there when the exporter was "
+        "made, on the main thread.",
+    )
 
     # the rarer ones, without a variable
 
@@ -251,19 +269,6 @@ class RumConfig:
         "first_seen",
         choice(get_args(SessionStart)),
         "What sends `session_start_event`: the first sight of a session, or a `session.start` log event.",
-        variable=False,
-    )
-    session_headers: tuple[str, ...] = option(
-        (),
-        texts("names"),
-        "Request headers that carry the caller's session id, which must be no secret.",
-        variable=False,
-    )
-    session_cookies: tuple[str, ...] = option(
-        ("cwr_s",),
-        texts("names"),
-        "Cookies that carry the caller's session, the first that does counts: `cwr_s` is aws-rum-web's, any other holds "
-        "an id, which must be no secret.",
         variable=False,
     )
     resource_details: ResourceDetails = option(
@@ -290,13 +295,6 @@ class RumConfig:
     context_sessions: int = option(10_000, whole(1), "Sessions whose page and counts are remembered.", variable=False)
     context_bytes: int = option(
         20 * MIB, whole(MIB), "Size of what is remembered of sessions.", unit="bytes", variable=False
-    )
-    chain_sigterm: bool = option(
-        default=False,
-        kind=flag(),
-        doc="Delivers on SIGTERM within `shutdown_timeout`, then calls the handler that was there when the exporter was "
-        "made, on the main thread.",
-        variable=False,
     )
 
     convert: Callable[..., Any] | None = option(
@@ -382,6 +380,11 @@ def _is_private(endpoint: str) -> bool:
     except ValueError:  # another name
         return False
     return address in ip_network("127.0.0.0/8") or address == ip_address("::1")
+
+
+def ignored_variables(environ: Environ) -> Iterator[str]:
+    """Yield a line for each variable that is named as if it set an option of the exporter, and sets none."""
+    return ignored(options_of(RumConfig), environ)
 
 
 def options_table() -> str:

@@ -19,7 +19,7 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from otel_rum_exporter.config import ConfigError, RumConfig
+from otel_rum_exporter.config import ConfigError, RumConfig, ignored_variables
 from otel_rum_exporter.metrics import default_meter_provider
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.providers import flush_providers
@@ -106,6 +106,7 @@ class _RumExporter:
         if config is not None:
             config = _checked(config)
         else:
+            _warn_of_ignored_variables()
             try:
                 config = RumConfig.load(options, os.environ)
             except ConfigError as error:
@@ -212,6 +213,11 @@ def pipelines() -> list[Pipeline]:
 def is_in_use() -> bool:
     """Tell whether this process has an exporter that is not shut down."""
     return bool(_shared.pipelines())
+
+
+def _warn_of_ignored_variables() -> None:
+    for line in ignored_variables(os.environ):
+        _log.say(logging.WARNING, line, line, quiet_s=_ONCE_S)
 
 
 def _checked(config: object) -> RumConfig:

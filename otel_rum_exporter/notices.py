@@ -19,7 +19,9 @@ _NO_MONITOR = (
 )
 _NO_SESSION = (
     "Spans and logs without the attribute session.id are dropped, since this process serves the sessions of others. "
-    "Set session.id on them, or OTEL_EXPORTER_RUM_SESSION=process to put them into one session of this process."
+    "join_browser_sessions and opentelemetry-instrument set it where a request brings its session: by baggage, by "
+    "aws-rum-web's cookie, or by a header that OTEL_EXPORTER_RUM_SESSION_HEADERS names. OTEL_EXPORTER_RUM_SESSION=process "
+    "would put all users into one session of this process."
 )
 _MERGED = (
     "Requests of others without the attribute session.id are merged into the session of this process, as "
@@ -85,7 +87,7 @@ class Notices(CauseLog):
 
     def outcome(self, verdict: Verdict, outcome: Outcome) -> None:
         """Say how an attempt went wrong, and what that means for its events."""
-        message = printable(getattr(verdict, "message", ""))
+        message = printable(getattr(verdict, "message", "")).removesuffix(".")
         if outcome.rejected:
             self._refused(outcome.rejected)
         if outcome.dropped:

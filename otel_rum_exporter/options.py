@@ -146,12 +146,28 @@ def refused(name: str, facts: Option, variable: str | None, value: Any, accepts:
     return Problem(name, variable, f"{facts.kind.show(value)} given, accepted: {accepts or facts.accepts}")
 
 
+def ignored(options: Mapping[str, Option], environ: Environ) -> Iterator[str]:
+    """Yield a line for each variable that is named as if it set an option, and sets none."""
+    names = {variable: name for name, facts in options.items() if (variable := variable_of(name, facts))}
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable in names:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        is_option = name in options
+        reason = f"{name} has no variable, only an argument" if is_option else _no_such_option(name, names.values())
+        yield f"The variable {variable} is ignored: {reason}"
+
+
 def _unknown(name: str, options: Iterable[str]) -> Problem:
+    # the value stays out: under a misspelt name it may be a secret
+    return Problem(name, None, _no_such_option(name, options))
+
+
+def _no_such_option(name: str, options: Iterable[str]) -> str:
     import difflib  # noqa: PLC0415 - for those who misspell
 
-    # the value stays out: under a misspelt name it may be a secret
     close = difflib.get_close_matches(name, options, n=1)
-    return Problem(name, None, f"no such option, did you mean {close[0]}?" if close else "no such option")
+    return f"no such option, did you mean {close[0]}?" if close else "no such option"
 
 
 def _given(name: str, facts: Option, arguments: Mapping[str, Any], environ: Environ) -> tuple[str | None, Any]:

@@ -21,6 +21,7 @@ from otel_rum_exporter.pacing import CircuitState
 
 _QUIET_S = 60.0
 _LONGEST = 300  # characters of a message that is not ours
+_FORMAT = "RUM exporter: %s%s"
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     0x2028: "\\u2028",  # what ends a line or turns it round in terminals and in viewers of logs
     0x2029: "\\u2029",
@@ -166,7 +167,20 @@ class CauseLog:
             left_out = self._left_out.pop(cause, 0)
         since = f" (and {left_out} more since the last such line)" if left_out else ""
         line = message.translate(_CONTROLS).encode(errors="backslashreplace").decode()  # no lone surrogates
-        self._logger.log(level, "RUM exporter: %s%s", line, since)
+        self._logger.log(level, _FORMAT, line, since)
+        last = logging.lastResort
+        if last and level >= last.level and self._logger.isEnabledFor(level) and _is_unseen(self._logger):
+            last.handle(self._logger.makeRecord(self._logger.name, level, "", 0, _FORMAT, (line, since), None))
+
+
+def _is_unseen(logger: logging.Logger) -> bool:
+    """Whether a logger has OpenTelemetry's handlers alone: beside them Python's handler of last resort is silent."""
+    handlers: list[logging.Handler] = []
+    ancestor: logging.Logger | None = logger
+    while ancestor is not None:
+        handlers += ancestor.handlers
+        ancestor = ancestor.parent if ancestor.propagate else None
+    return bool(handlers) and all(type(each).__module__.startswith("opentelemetry.") for each in handlers)
 
 
 def printable(text: object) -> str:

@@ -276,6 +276,14 @@ def test_bad_variable_is_explained_without_a_traceback():
     assert "Traceback" not in " ".join(problems)
 
 
+def test_misspelt_variable_is_named():
+    code, _, problems = convert("-", OTEL_EXPORTER_RUM_REGOIN="eu-central-1")
+    assert (code, [line.partition(" is ignored")[0] for line in problems]) == (
+        0,
+        ["Warning: The variable OTEL_EXPORTER_RUM_REGOIN"],
+    )
+
+
 def test_missing_file_is_refused_before_anything_is_read():
     code, output, problems = run("convert", "nowhere.json", FILES[0])
     assert (code, output) == (2, "")

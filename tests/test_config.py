@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_rum_exporter import environment_variables
-from otel_rum_exporter.config import ConfigError, RumConfig, options_table
+from otel_rum_exporter.config import ConfigError, RumConfig, ignored_variables, options_table
 from otel_rum_exporter.options import options_of, variable_of
 
 ID = "12345678-1234-1234-1234-1234567890aB"
@@ -259,6 +259,16 @@ def test_all_problems_come_in_one_error():
     assert found["max_evnts"] == "max_evnts: no such option, did you mean max_events?"
     assert found["gibberish"] == "gibberish: no such option"
     assert set(found) == {"max_evnts", "gibberish", "http_events", "max_bytes", "region", "guest_role_arn"}
+
+
+def test_a_variable_that_sets_nothing_is_named():
+    """A misspelt one is no error, since nothing says that it was meant for this package; its value may be a secret."""
+    environ = {rum("REGOIN"): "s3cret", rum("STAMP_ALL_SPANS"): "true", rum("REGION"): "eu-west-1", "OTEL_REGOIN": "x"}
+    assert list(ignored_variables(environ)) == [
+        "The variable OTEL_EXPORTER_RUM_REGOIN is ignored: no such option, did you mean region?",
+        "The variable OTEL_EXPORTER_RUM_STAMP_ALL_SPANS is ignored: stamp_all_spans has no variable, only an argument",
+    ]
+    assert list(ignored_variables(dict.fromkeys(VARIABLES, "1"))) == []
 
 
 def test_an_option_is_not_blamed_for_another_ones_mistake():

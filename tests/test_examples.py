@@ -1,6 +1,7 @@
 """Each example runs as its text says, against the embedded endpoint, and what it promises arrives."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,12 @@ def run(*command, endpoint=""):
 
 def types(events):
     return sorted(event["type"].removeprefix("com.amazon.rum.") for event in events)
+
+
+def test_the_table_has_each_example():
+    table = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    examples = {path.name for path in EXAMPLES.iterdir()} - {"README.md", "__pycache__"}
+    assert examples == set(re.findall(r"^\| \[[^]]+\]\(([^)]+)\)", table, re.MULTILINE))
 
 
 def test_quickstart_prints_the_spans_and_the_exception():

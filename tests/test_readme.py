@@ -100,6 +100,24 @@ def test_reliability_shows_the_options_as_they_are():
     assert mentioned <= known
 
 
+def test_the_map_of_the_code_has_each_module():
+    """A newcomer finds every module and package of the top level in it, and nothing that is not there."""
+    page = TOP / "docs" / "code.md"
+    named = set(re.findall(r"`([a-z_]+/?)`", page.read_text(encoding="utf-8").partition("|---|")[2]))
+    entries = [path for path in (TOP / "otel_rum_exporter").iterdir() if not path.name.startswith("__")]
+    modules = {path.stem for path in entries if path.suffix == ".py"}
+    assert modules | {f"{path.name}/" for path in entries if path.is_dir()} == named - {"_locked", "tests/"}
+    assert list(broken_links(page)) == []
+
+
+def test_reliability_names_metrics_that_there_are():
+    """Those to watch stand in the README's table."""
+    metrics = README.partition("<!-- metrics:start -->")[2].partition("<!-- metrics:end -->")[0]
+    watched = re.findall(r"`((?:rum|otel)\.[a-z_.]+)`", RELIABILITY)
+    assert watched
+    assert [name for name in watched if f"`{name}`" not in metrics] == []
+
+
 def test_reliability_leads_somewhere():
     """Its links, and the lines of the log that it explains."""
     assert LINK.findall(RELIABILITY)

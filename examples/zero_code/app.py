@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
+logging.basicConfig()
 logger = logging.getLogger("weather")
 DEGREES = {"/lisbon": 21, "/oslo": 4}
 

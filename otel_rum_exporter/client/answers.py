@@ -70,7 +70,8 @@ _NO_CREDENTIALS = (
     JSONDecodeError,  # of what a `credential_process` prints
 )
 _ADVICE: dict[type[Exception], str] = {
-    exceptions.NoCredentialsError: "; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none",
+    exceptions.NoCredentialsError: "; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none if it takes unsigned requests",
+    exceptions.EndpointConnectionError: " Are the region, the endpoint and the network right?",
     exceptions.NoRegionError: " Set OTEL_EXPORTER_RUM_REGION or AWS_REGION",
     RuntimeError: " Is the clock of this machine right?",
 }
@@ -107,7 +108,7 @@ def _verdict_on_error(answer: AWSResponse, code: str, message: str) -> Verdict:
     if status in _REFUSING or code.startswith(_CREDENTIAL_CODES):
         return Parked(ParkReason.UNAUTHORIZED, message + _skew(headers.get("date")))
     if status == _NOT_FOUND:
-        return Parked(ParkReason.NOT_FOUND, message)
+        return Parked(ParkReason.NOT_FOUND, f"{message.removesuffix('.')}; check app_monitor_id and region")
     return Rejected(message) if status in _REJECTING else Retry("unknown", message)
 
 
@@ -168,7 +169,8 @@ def verdict_on_exception(error: Exception, *, is_sending: bool) -> Verdict:
     if isinstance(error, exceptions.ClientError):
         return _verdict_on_client_error(error)
     if isinstance(error, _PASSING):
-        return Retry("server" if isinstance(error, parsers.ResponseParserError) else "network", str(error))
+        cause: Cause = "server" if isinstance(error, parsers.ResponseParserError) else "network"
+        return Retry(cause, str(error) + _ADVICE.get(type(error), ""))
     if isinstance(error, exceptions.ParamValidationError) or (is_sending and isinstance(error, ValueError)):
         return Rejected(str(error))
     if isinstance(error, _NO_CREDENTIALS) or _are_out_of_date(error):

@@ -14,7 +14,7 @@ import msgspec
 
 from otel_rum_exporter.commands.offline import Offline
 from otel_rum_exporter.commands.output import discard_output
-from otel_rum_exporter.config import ConfigError, RumConfig
+from otel_rum_exporter.config import ConfigError, RumConfig, ignored_variables
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import Batch
 from otel_rum_exporter.json_repairs import whole_characters
@@ -35,6 +35,8 @@ def convert_files(paths: Iterable[str], app_monitor_id: str | None) -> int:
     Returns:
         The exit code: 1 if a file or line could not be read.
     """
+    for line in ignored_variables(os.environ):
+        click.echo(f"Warning: {line}", err=True)
     try:
         offline = Offline(RumConfig.load({"app_monitor_id": app_monitor_id}, os.environ))
     except ConfigError as error:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from otel_rum_exporter.config import ConfigError
+from otel_rum_exporter.config import ConfigError, ignored_variables
 from otel_rum_exporter.gateway.log_lines import write_logs
 from otel_rum_exporter.gateway.server import Addresses, GatewayServer
 from otel_rum_exporter.gateway.settings import GatewayOptions, Settings
@@ -54,6 +54,8 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
 
     Errors: exit code 2 with all problems of the configuration; click's one-line error when it cannot listen.
     """
+    for line in ignored_variables(os.environ):
+        click.echo(f"Warning: {line}", err=True)
     settings = _loaded(flags, path)
     if check:
         click.echo("\n".join(shown(settings)))

@@ -60,7 +60,10 @@ def spool() -> None:
 @spool.command()
 @_in_directory
 def status(directory: SpoolDirectory) -> None:
-    """Show each file: whose it is, how much waits and since when, and its dead letters."""
+    """Show how much waits in each file, and since when.
+
+    Also whose file it is, and its dead letters.
+    """
     from otel_rum_exporter.commands.spool_tables import show_status  # noqa: PLC0415 - rich takes a while
 
     with _spools(directory) as spools:
@@ -99,10 +102,9 @@ def export(directory: SpoolDirectory, *, queued: bool) -> None:
 @click.argument("ids", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="All dead letters.")
 def requeue(directory: SpoolDirectory, ids: tuple[str, ...], *, all_: bool) -> None:
-    """Let dead letters wait for delivery again, with the same event ids.
+    """Let dead letters wait for delivery again.
 
-    IDS are those that `list` shows. A running exporter sends what is put into its own file, another one adopts the
-    rest within a minute.
+    Events keep their ids. IDS are those that `list` shows. Running exporters send what is put back within 20 s.
     """
     wanted = _wanted(ids, is_all=all_, choices="--all")
     with _spools(directory) as spools:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
+from otel_rum_exporter.events import PREFIX
+
 Event = dict[str, Any]
 Rating = Literal["good", "needs improvement", "poor"]
 
-_PREFIX = "com.amazon.rum."
 _FIRST_ERROR = 400
 
 
@@ -86,7 +87,7 @@ def summarise(events: Sequence[Event], shop_url: str) -> Summary:
     """Return the numbers of events as `LocalRum.events` gives them. URLs of the shop lose their host."""
     by_type: dict[str, list[Event]] = {}
     for event in events:
-        by_type.setdefault(event["type"].removeprefix(_PREFIX), []).append(event)
+        by_type.setdefault(event["type"].removeprefix(PREFIX), []).append(event)
     views = by_type.pop("page_view_event", [])
     return Summary(
         sessions=_sessions(events, views),
@@ -113,7 +114,7 @@ def percentile_75(values: Iterable[float]) -> float:
 
 
 def _is_custom(event: Event) -> bool:
-    return not event["type"].startswith(_PREFIX)
+    return not event["type"].startswith(PREFIX)
 
 
 def _sessions(events: Sequence[Event], views: Sequence[Event]) -> list[Session]:

@@ -190,15 +190,12 @@ class SpoolDirectory:
             return False
         self.quarantined += 1
         self.salvaged += salvaged.events + salvaged.dead_letters
-        _logger.error(
-            "RUM exporter: the spool file %s is damaged (%s); %d events and %d dead letters could be read and are kept."
-            " The damaged file is now %s",
-            printable(path),
-            printable(error),
-            salvaged.events,
-            salvaged.dead_letters,
-            printable(salvaged.quarantined.name),
+        line = (
+            f"The spool file {printable(path)} is damaged ({printable(error)}); {salvaged.events} events and "
+            f"{salvaged.dead_letters} dead letters could be read and are kept. "
+            f"The damaged file is now {printable(salvaged.quarantined.name)}"
         )
+        self._log.say(logging.ERROR, f"damaged {path.name}", line)
         return True
 
     def _remove_old_quarantine(self) -> None:
@@ -228,7 +225,9 @@ def check_private(path: Path) -> None:
         raise SpoolError(f"the spool directory {path} belongs to user {found.st_uid}, not to this one ({os.getuid()})")
     is_among_others = path.absolute().parent.stat().st_mode & stat.S_IWOTH
     if found.st_mode & (_OTHERS if is_among_others else _OTHERS_WRITE):
-        raise SpoolError(f"the spool directory {path} is open to other users; `chmod 700 {path}` closes it")
+        raise SpoolError(
+            f"the spool directory {path} is open to other users; `chmod 700 {path}` closes it, or name a folder in it"
+        )
 
 
 def _create(path: Path) -> None:

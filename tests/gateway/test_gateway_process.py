@@ -174,6 +174,13 @@ def test_check(tmp_path):
     assert not (tmp_path / "spool").exists()
 
 
+def test_a_misspelt_variable_is_named():
+    """It is no error, since nothing says that it was meant for this package."""
+    code, _, errors = run("--check", "--no-spool", "--app-monitor-id", MONITOR, OTEL_EXPORTER_RUM_MAXAGE="1")
+    assert code == 0
+    assert errors.startswith("Warning: The variable OTEL_EXPORTER_RUM_MAXAGE is ignored: no such option")
+
+
 @pytest.mark.parametrize("check", [(), ("--check",)])
 def test_a_region_is_needed(check):
     """Without a region and without an endpoint nothing could be sent, and nothing is started."""

@@ -1,6 +1,7 @@
 """`opentelemetry-instrument`, as its users run it: real processes, no code that knows of the exporter."""
 
 import json
+import os
 
 import pytest
 from rum_processes import INSTRUMENT, run
@@ -64,6 +65,16 @@ def test_a_malformed_app_monitor():
     ]
 
 
+def test_no_app_monitor_where_opentelemetry_takes_the_log_records():
+    """The same line, though the root logger's only handler is then OpenTelemetry's, which shows nothing."""
+    by_sdk = {"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "true", "PYTHONWARNINGS": "ignore"}
+    (line,) = lines(instrumented(APP, **by_sdk))
+    assert line.startswith("RUM exporter: No app monitor id: ")
+    configured = instrumented(f"    import logging\n    logging.basicConfig()\n{APP}", **by_sdk)
+    (line,) = lines(configured)
+    assert line.startswith("ERROR:otel_rum_exporter.pipeline:RUM exporter: No app monitor id: ")
+
+
 LOST = "RUM exporter: 2 of 2 events were not delivered before the exporter was shut down: 2 {}"
 
 
@@ -74,7 +85,7 @@ LOST = "RUM exporter: 2 of 2 events were not delivered before the exporter was s
             {"OTEL_EXPORTER_RUM_REGION": "us-east-1"},
             (
                 "RUM exporter: The app monitor takes nothing at present (unauthorized): Unable to locate credentials; "
-                "set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none. Its events wait"
+                "set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none if it takes unsigned requests. Its events wait"
             ),
             "still waited",
         ),
@@ -115,6 +126,36 @@ def test_a_short_life(rum, end):
     assert names(rum) == ["work"]
     assert done.stdout == "done\n"
     assert lines(done) == [] or "KeyError" in lines(done)[-1]
+
+
+STOPPED = """
+    import os, signal
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.pause()
+"""
+
+STOPPED_UVICORN = """
+    import os, signal, uvicorn
+
+    async def app(scope, receive, send):
+        pass
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None):
+            await super().startup(sockets)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off")).run()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
+@pytest.mark.parametrize("stopped", [STOPPED, STOPPED_UVICORN], ids=["script", "uvicorn"])
+def test_sigterm(rum, stopped):
+    """A container that is stopped delivers its spans, if a variable asks for that; uvicorn ends by the signal, too."""
+    environment = {**rum.environment(), "OTEL_EXPORTER_RUM_DOMAIN": "shop.example"}
+    instrumented(APP + stopped, check=False, **environment, OTEL_EXPORTER_RUM_CHAIN_SIGTERM="true")
+    assert names(rum) == ["work"]
 
 
 def test_the_resource_names_the_app_monitor(rum):
@@ -169,6 +210,7 @@ def test_nobody_listens(refused):
     done = instrumented(APP, **environment)
     first, second = lines(done)
     assert first.startswith("RUM exporter: A request failed and will be tried again: Could not connect to the endpoint")
+    assert first.endswith("Are the region, the endpoint and the network right?")
     assert second == LOST.format("still waited")
 
 

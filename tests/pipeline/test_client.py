@@ -94,6 +94,7 @@ def test_an_unknown_app_monitor(rum):
     verdict = attempt(rum.endpoint)
     assert isinstance(verdict, Parked)
     assert (verdict.reason, "Fault on request: 404" in verdict.message) == (ParkReason.NOT_FOUND, True)
+    assert verdict.message.endswith("; check app_monitor_id and region")
     assert rum.stats()["requests"] == 1
 
 
@@ -226,7 +227,7 @@ def test_no_credentials(local_rum):
     verdict = attempt(local_rum.endpoint)
     assert verdict == Parked(
         ParkReason.UNAUTHORIZED,
-        "Unable to locate credentials; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none",
+        "Unable to locate credentials; set AWS credentials, or OTEL_EXPORTER_RUM_AUTH=none if it takes unsigned requests",
     )
 
 

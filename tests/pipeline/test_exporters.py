@@ -117,6 +117,16 @@ def test_bad_arguments_are_named_all_at_once(make, monkeypatch):
         assert text in str(raised.value)
 
 
+def test_a_misspelt_variable_is_named_once(make, monkeypatch, caplog):
+    """It costs nothing but a line, whoever meant it; a whole configuration reads no variables."""
+    monkeypatch.setenv("OTEL_EXPORTER_RUM_REGOIN", "eu-central-1")
+    make(RumConfig(app_monitor_id=MONITOR_ID))
+    assert caplog.messages == []
+    make(), make(app_monitor_id=MONITOR_ID)
+    (line,) = caplog.messages
+    assert "OTEL_EXPORTER_RUM_REGOIN is ignored: no such option, did you mean region?" in line
+
+
 def test_a_bad_environment_never_raises(make, monkeypatch, caplog):
     """Without arguments one line says what to set; everything is dropped and counted, and no thread starts."""
     monkeypatch.setenv("OTEL_EXPORTER_RUM_APP_MONITOR_ID", "shop")

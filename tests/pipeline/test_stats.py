@@ -63,6 +63,36 @@ def test_a_percent_sign_is_no_format(caplog):
     assert caplog.messages == ["RUM exporter: 100 %s %d"]
 
 
+class OfOpenTelemetry(logging.Handler):
+    """As its instrumentations and its SDK have one."""
+
+    __module__ = "opentelemetry.instrumentation.logging.handler"
+
+    def emit(self, record):
+        """Show nothing."""
+
+
+@pytest.mark.parametrize(
+    ("handlers", "level", "shown"),
+    [
+        ([], logging.WARNING, ["RUM exporter: a"]),
+        ([OfOpenTelemetry()], logging.WARNING, ["RUM exporter: a"]),
+        ([OfOpenTelemetry()], logging.INFO, []),
+        ([OfOpenTelemetry(), logging.NullHandler()], logging.WARNING, []),
+        ([OfOpenTelemetry()], logging.NOTSET, []),
+    ],
+    ids=["none", "OpenTelemetry's alone", "no warning", "the application's, too", "switched off"],
+)
+def test_opentelemetrys_handlers_alone_hide_nothing(capsys, monkeypatch, handlers, level, shown):
+    """Python shows warnings on standard error where nobody handles them, but not beside handlers that show nothing."""
+    logger = logging.getLogger("alone")
+    monkeypatch.setattr(logger, "handlers", handlers)
+    monkeypatch.setattr(logger, "propagate", False)
+    logger.setLevel(logging.INFO if level else logging.CRITICAL)
+    CauseLog(logger, lambda: 0.0).say(level or logging.ERROR, "a", "a")
+    assert capsys.readouterr().err.splitlines() == shown
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [("a\nb\x1b[31m", "a\\nb\\x1b[31m"), ("\ud800", "\\ud800"), ("x" * 999, "x" * 300 + "..."), (None, "None")],

@@ -12,7 +12,8 @@ import pytest
 from bare_environment import bare_environment
 from requests_of_browsers import USER, cookie, cwr_s
 
-from otel_rum_exporter.testing import LocalRum
+from otel_rum_exporter.identity import session_uuid
+from otel_rum_exporter.testing import APP_MONITOR_ID, LocalRum
 
 APPS = Path(__file__).parent / "apps"
 FRAMEWORKS = ("flask", "django", "fastapi")
@@ -84,6 +85,7 @@ def environment(rum):
         "OTEL_BSP_SCHEDULE_DELAY": "600000",
         "OTEL_BLRP_SCHEDULE_DELAY": "600000",
         "OTEL_EXPORTER_RUM_FLUSH_INTERVAL": "600000",
+        "OTEL_EXPORTER_RUM_SESSION_HEADERS": "x-session-id",
     }
 
 
@@ -133,6 +135,12 @@ def test_baggage(app, session):
     """OpenTelemetry's own browser instrumentation may name the session in baggage."""
     app.get("/buy/pen", Baggage=f"session.id={session}")
     assert app.events_of(session, at_least=2)
+
+
+def test_header(app, session):
+    """Applications with session ids of their own name the header in a variable; its hash becomes the session."""
+    app.get("/buy/pen", **{"X-Session-Id": f"visit-{session}"})
+    assert app.events_of(session_uuid(f"visit-{session}", APP_MONITOR_ID), at_least=2)
 
 
 def test_request_without_a_session(app):
