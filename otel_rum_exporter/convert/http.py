@@ -79,7 +79,9 @@ def http_event(
     Errors: SELF_TRAFFIC, INCOMPLETE for a call without an outcome.
     """
     call = read(attributes, _Call)
-    url = call.url or call.old_url or _url_of_parts(attributes, span.kind)
+    url = call.url or call.old_url
+    if url is None or (url.startswith("/") and span.kind is SpanKind.SERVER):  # the latter is Tornado's
+        url = _url_of_parts(attributes, span, url)
     if urls.is_self_traffic(url) or call.rpc_service in RUM_SERVICES:
         return DropReason.SELF_TRAFFIC
     status = call.status or (call.old_status or 0 if call.status is None else 0)
@@ -137,19 +139,26 @@ def _response(told: str | None, status: int, config: RumConfig) -> HttpResponse:
     return RESPONSES.get(status) or HttpResponse(status=status)
 
 
-def _url_of_parts(attributes: Attributes, kind: SpanKind) -> str | None:
-    """Return the URL of a call where no attribute holds it whole."""
-    path = text(attributes, "url.path", "http.target") or ""
-    query = (text(attributes, "url.query") or "").removeprefix("?")
-    target = path + ("?" + query if query else "")
-    if path.startswith(("http://", "https://")):  # a request for a proxy names all of it
+def _url_of_parts(attributes: Attributes, span: SpanItem, target: str | None) -> str | None:
+    """Return the URL of a call where no attribute holds it whole, but perhaps one the target, which is path and query."""
+    target = target or _target(attributes)
+    if target.startswith(("http://", "https://")):  # a request for a proxy names all of it
         return target
     scheme = text(attributes, "url.scheme", "http.scheme") or "http"
-    authority = hosts.asked(attributes) if kind is SpanKind.SERVER else hosts.called(attributes)
+    if span.kind is SpanKind.SERVER:
+        scope = span.instrumentation_scope
+        authority = hosts.asked(attributes, (scope.name or "") if scope else "")
+    else:
+        authority = hosts.called(attributes)
     if authority is None or urls.is_unspecified(authority.host):
         return target or None
-    slash = "/" if path and not path.startswith("/") else ""
+    slash = "" if target.startswith(("/", "?")) or not target else "/"
     return f"{scheme}://{_with_port(authority, scheme)}{slash}{target}"
+
+
+def _target(attributes: Attributes) -> str:
+    query = (text(attributes, "url.query") or "").removeprefix("?")
+    return (text(attributes, "url.path", "http.target") or "") + ("?" + query if query else "")
 
 
 def _with_port(authority: hosts.Authority, scheme: str) -> str:
