@@ -53,6 +53,9 @@ _LEGACY_PLATFORMS = (("Linux", "Linux"), ("Mac", "macOS"), ("Win", "Windows"), (
 _PHONE = re.compile(r"iPhone|iPod|Mobile")
 _TABLET = re.compile(r"iPad|Tablet|SM-[TX]\d")
 _MOBILE_SYSTEMS = ("android", "ios", "ipados")
+_LANGUAGE_HEADER = "http.request.header.accept-language"
+_LANGUAGE_HEADER_OF_PYTHON = "http.request.header.accept_language"
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,4}(?![^,; ])")  # of RFC 5646
 
 
 class OfResource(Struct, frozen=True, gc=False):
@@ -112,12 +115,16 @@ def _is_client_scope(name: str, attributes: Attributes) -> bool:
 
 
 def with_caller(origin: Origin, attributes: Attributes) -> Origin:
-    """Return the origin of a server's entry span with the caller's user agent, which is the user's.
+    """Return the origin of a server's entry span with the caller's user agent and language, which are the user's.
 
-    Without one the service would take the user agent of the request that carries the events.
+    Without a user agent the service would take that of the request that carries the events.
     """
     user_agent = _clipped(text(attributes, "user_agent.original", "http.user_agent"))
-    return msgspec.structs.replace(origin, client=Client(user_agent=user_agent)) if user_agent else origin
+    language = _preferred_language(attributes)
+    if not user_agent and not language:
+        return origin
+    caller = Client(user_agent=or_unset(user_agent), browserLanguage=or_unset(language))
+    return msgspec.structs.replace(origin, client=caller)
 
 
 def with_device(origin: Origin, attributes: Attributes) -> Origin:
@@ -262,6 +269,16 @@ def _browser(attributes: Attributes) -> tuple[str | None, str | None]:
         name, _, version = brand.rpartition(" ")
         return (_clipped(name), _clipped(version)) if name else (_clipped(version), None)
     return None, None
+
+
+def _preferred_language(attributes: Attributes) -> str | None:
+    """Return the first language of a request's Accept-Language, a header that instrumentations only record on request."""
+    values = attributes.get(_LANGUAGE_HEADER, attributes.get(_LANGUAGE_HEADER_OF_PYTHON))
+    if values is None:
+        return None
+    header = values[0] if isinstance(values, list | tuple) and values else values
+    tag = _LANGUAGE_TAG.match(header) if isinstance(header, str) else None
+    return tag and tag[0]
 
 
 def _system(attributes: Attributes) -> str | None:
