@@ -91,6 +91,7 @@ PLACES = {
         attributes=call(),
         events=[Event("exception", {"exception.type": "E", "exception.message": text}, START_NS)],
     ),
+    "status of a span": lambda text: converted_span(description=text),
     "status of a call": lambda text: converted_span(kind=SpanKind.CLIENT, attributes=call(), description=text),
     "error type of a call": lambda text: converted_span(kind=SpanKind.CLIENT, attributes=call(**{"error.type": text})),
     "status text": lambda text: converted_span(
