@@ -120,7 +120,7 @@ def js_error(
     length = config.stack_trace_length if stack_length is None else stack_length
     return JsErrorEvent(
         type=kind or message or "Error",
-        message=_without_prefix(message, kind) or "undefined",
+        message=_without_prefix(message, kind) or _stand_in(kind, stack),
         filename=or_unset(frame and privacy.url(frame.filename, config)),
         lineno=or_unset(frame and frame.lineno),
         colno=or_unset(frame and frame.colno),
@@ -160,6 +160,11 @@ def once(error: JsErrorEvent, trace: int, time_ns: int, *, is_client: bool) -> O
     scope = f"trace {trace}" if trace else f"time {time_ns}" if is_client else ""
     key = ("exception", digest("\n".join(map(str, (scope, kind, error.filename, error.lineno, error.message)))))
     return Once(key, within_ns=None if scope else _SAME_S)
+
+
+def _stand_in(kind: str | None, stack: str) -> str:
+    """Return the message of an exception without one: of Python's its type, since the console lists errors by message."""
+    return kind.rpartition(".")[2] if kind and is_python(stack) else "undefined"
 
 
 def _of_traceback(stack: str, kind: str | None) -> str | None:

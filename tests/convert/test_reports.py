@@ -2,6 +2,7 @@
 
 import json
 import logging
+from queue import Empty
 from types import SimpleNamespace
 
 import pytest
@@ -27,9 +28,11 @@ def raised(error):
         raise error  # noqa: TRY301 - to give it a traceback
     except Exception as caught:  # noqa: BLE001 - whatever it is
         stack = logging.Formatter().formatException((type(caught), caught, caught.__traceback__))
-    common = {"exception.type": type(error).__name__, "exception.stacktrace": stack}
+    name, module = type(error).__name__, type(error).__module__
+    qualified = name if module == "builtins" else f"{module}.{name}"
     first = str(error.args[0]) if error.args else ""
-    return {**common, "exception.message": str(error)}, {**common, "exception.message": first}
+    in_span = {"exception.type": qualified, "exception.message": str(error), "exception.stacktrace": stack}
+    return in_span, {"exception.type": name, "exception.message": first, "exception.stacktrace": stack}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,8 @@ def raised(error):
         (KeyError("k"), "'k'"),
         (ValueError("of two\nlines"), "of two\nlines"),
         (ValueError("a: b"), "a: b"),
+        (TimeoutError(), "TimeoutError"),
+        (Empty(), "Empty"),
     ],
     ids=repr,
 )
