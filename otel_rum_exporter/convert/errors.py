@@ -30,6 +30,7 @@ _JAVASCRIPT = (
     re.compile(rf"(?:at .*?\(|at (?:async )?){_PLACE}\)?"),
     re.compile(rf"(?:(?=[a-z][a-z0-9+.-]*://)|[^@:]*@){_PLACE}"),
 )
+_GROUP = re.compile(r"^  \| ((?:\w+\.)*\w+: .*)$", re.MULTILINE)
 _TRACEBACK = re.compile(r'\s*(?:[|+] *)?(?:Exception Group )?(?:Traceback \(most recent call last\)|File ")')
 _JAVASCRIPT_FRAME = re.compile(r"^[ \t]*at .*:\d{1,9}:\d{1,9}\)?[ \t]*$", re.MULTILINE)
 
@@ -170,9 +171,12 @@ def _stand_in(kind: str | None, stack: str) -> str:
 def _of_traceback(stack: str, kind: str | None) -> str | None:
     """Return what the last line of a Python traceback says of its exception, None where that is no line of its own.
 
+    An exception group's line stands before those of its members.
     OpenTelemetry's logging handler has the exception's first argument instead: of `OSError(2, "No such file")` the 2.
     """
-    name, separator, message = stack[-_MAX_PARSED:].rstrip().rpartition("\n")[2].partition(": ")
+    line = stack[-_MAX_PARSED:].rstrip().rpartition("\n")[2]
+    group = _GROUP.search(stack, 0, _MAX_PARSED) if line.lstrip().startswith("+-") else None
+    name, separator, message = (group[1] if group else line).partition(": ")
     is_of_kind = bool(separator and kind) and name.rpartition(".")[2] == (kind or "").rpartition(".")[2]
     return message if is_of_kind and is_python(stack) else None
 

@@ -1,7 +1,9 @@
 """What several reports of one thing become, and what an item's source lets it be."""
 
+import builtins
 import json
 import logging
+import sys
 from queue import Empty
 from types import SimpleNamespace
 
@@ -49,7 +51,20 @@ def raised(error):
 )
 def test_an_exception_of_a_span_and_of_a_log(error, message):
     """One event, whose message is the exception's and not its first argument alone."""
-    in_span, in_log = raised(error)
+    assert only_report(*raised(error))["message"] == message
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.11 has exception groups")
+@pytest.mark.parametrize("members", [1, 2])
+def test_an_exception_group_of_a_span_and_of_a_log(members):
+    """As of the tasks of a TaskGroup: the message counts them, which the first argument does not."""
+    group = builtins.ExceptionGroup("of tasks", [ValueError("a: b"), TimeoutError()][:members])
+    in_span, in_log = raised(group)
+    assert only_report(in_span, in_log)["message"] == in_span["exception.message"] != in_log["exception.message"]
+
+
+def only_report(in_span, in_log):
+    """The details of the one event that an exception becomes that a span and a log record hold."""
     context = {"trace_id": 0x8C32, "span_id": 0xB9A2}
     line = StraightLine(configured(session="process"))
     events = [span_event("exception", in_span)]
@@ -58,8 +73,8 @@ def test_an_exception_of_a_span_and_of_a_log(error, message):
                                  "resource": SimpleNamespace(attributes=SERVER)})])  # fmt: skip
     (request,) = line.requests()
     (event,) = [each for each in request["RumEvents"] if each["type"].endswith("js_error_event")]
-    assert json.loads(event["details"])["message"] == message
     assert line.events_dropped + line.items_dropped == {"duplicate": 1}
+    return json.loads(event["details"])
 
 
 def paint(value, reported_s=0):
