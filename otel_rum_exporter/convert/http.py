@@ -82,7 +82,7 @@ def http_event(
     url = call.url or call.old_url
     if url is None or (url.startswith("/") and span.kind is SpanKind.SERVER):  # the latter is Tornado's
         url = _url_of_parts(attributes, span, url)
-    if urls.is_self_traffic(url) or call.rpc_service in RUM_SERVICES:
+    if urls.is_self_traffic(url, call.method or call.old_method) or call.rpc_service in RUM_SERVICES:
         return DropReason.SELF_TRAFFIC
     status = call.status or (call.old_status or 0 if call.status is None else 0)
     has_status = _FIRST_STATUS <= status <= _LAST_STATUS  # 0 is none, too

@@ -95,7 +95,8 @@ def _unknown(span: Span, config: RumConfig) -> Found | DropReason:
     if span.item.name in UNMAPPED:
         return DropReason.UNMAPPED
     is_of_rum = text(span.attributes, "rpc.service") in http.RUM_SERVICES  # with a status, but without a method
-    if is_of_rum or urls.is_self_traffic(text(span.attributes, "url.full", "http.url")):
+    method = text(span.attributes, "http.request.method", "http.method")
+    if is_of_rum or urls.is_self_traffic(text(span.attributes, "url.full", "http.url"), method):
         return DropReason.SELF_TRAFFIC
     return _other(span, config)
 

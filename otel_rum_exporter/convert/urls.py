@@ -52,9 +52,9 @@ _IN_TEXT = re.compile(
 _SIMPLE = re.compile(r"https?://[A-Za-z0-9.-]+(?:\?|(?::[0-9]{1,4})?(?:/|$))")
 _WEB = frozenset({"http", "https", "ws", "wss"})
 _MAX_HOST = 253
-_ENDPOINTS = re.compile(
-    r"/appmonitors/[0-9a-fA-F-]{36}/?$|/v1/(?:traces|logs|metrics)/?$"  # PutRumEvents, OTLP/HTTP
-)
+_PUT_RUM_EVENTS = re.compile(r"/appmonitors/[0-9a-fA-F-]{36}/?$")
+_OTLP = re.compile(r"/v1/(?:traces|logs|metrics)/?$")
+_OTLP_METHODS = frozenset({"POST", "OPTIONS", None})  # browsers ask before they POST; None is not known
 _AUTH_HOST = re.compile(
     r"(?:.*@)?(?:cognito-identity|sts)\.(?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?(?::[0-9]*)?$", re.IGNORECASE
 )
@@ -263,8 +263,11 @@ def _word(name: str) -> str:
     return name[max(name.rfind("?"), name.rfind("/")) + 1 :].lower()
 
 
-def is_self_traffic(url: str | None) -> bool:
-    """Tell whether a URL is that of telemetry on its way, or of the credentials for it."""
+def is_self_traffic(url: str | None, method: str | None = None) -> bool:
+    """Tell whether a call is telemetry on its way, or asks for the credentials for it.
+
+    OTLP is only ever POSTed: who GETs /v1/metrics asks an application for something of its own.
+    """
     if not url:
         return False
     lowered = url.lower()
@@ -273,4 +276,6 @@ def is_self_traffic(url: str | None) -> bool:
     parts = split(url)
     if parts is None:
         return False
-    return bool(_ENDPOINTS.search(parts.path) or _AUTH_HOST.match(parts.netloc))
+    if _PUT_RUM_EVENTS.search(parts.path) or _AUTH_HOST.match(parts.netloc):
+        return True
+    return method in _OTLP_METHODS and _OTLP.search(parts.path) is not None

@@ -119,6 +119,20 @@ def test_own_calls_as_botocore_traces_them(service):
     assert Converter(configured(custom_events="all")).span(call) is DropReason.SELF_TRAFFIC
 
 
+@pytest.mark.parametrize("names", [("http.request.method", "url.full", "http.response.status_code"),
+                                   ("http.method", "http.url", "http.status_code")])  # fmt: skip
+@pytest.mark.parametrize("language", ["python", "webjs"])
+@pytest.mark.parametrize("kind", [SpanKind.CLIENT, SpanKind.SERVER, SpanKind.INTERNAL])
+def test_an_api_at_a_path_of_otlp(names, language, kind):
+    """Telemetry is POSTed: an application whose own API is asked for /v1/metrics sees its calls."""
+    resource = SimpleNamespace(attributes={"telemetry.sdk.language": language})
+    converter = Converter(configured())
+    for method, is_kept in [("GET", True), ("POST", False)]:
+        attributes = dict(zip(names, (method, "https://api.shop.example/v1/metrics", 200), strict=True))
+        converted = converter.span(span(attributes, kind=kind, resource=resource))
+        assert (converted is not DropReason.SELF_TRAFFIC) is is_kept
+
+
 @pytest.mark.parametrize("name", ["device.hang", "device.crash", "app.crash", "device.anr"])
 def test_faults_of_an_app_keep_their_exception(name):
     attributes = {"exception.type": "Hang", "exception.message": "stood still", "session.id": SESSION}

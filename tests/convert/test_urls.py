@@ -300,6 +300,21 @@ def test_self_traffic(url, is_self):
     assert urls.is_self_traffic(url) is is_self
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "is_self"),
+    [
+        ("POST", "/v1/metrics", True),
+        ("OPTIONS", "/v1/metrics", True),
+        ("GET", "/v1/metrics", False),
+        ("DELETE", "/v1/logs", False),
+        ("GET", "/appmonitors/11111111-2222-4333-8444-555555555555", True),
+    ],
+)
+def test_self_traffic_by_method(method, path, is_self):
+    """OTLP is POSTed, after a browser's preflight; the rest of such an address is an application's own."""
+    assert urls.is_self_traffic("https://api.shop.example" + path, method) is is_self
+
+
 @given(st.text(st.characters()) | st.from_regex(r"[a-z]{0,6}:?//[^ ]{0,30}\?[^ ]{0,30}#?.{0,10}"))
 def test_any_text_is_some_url(url):
     """Whatever stands where a URL should be."""
