@@ -32,6 +32,8 @@ _NESTED_NAME = re.compile(
     r"""(?<![\w.\[\]$-])([\w.\[\]$-]+)(?:=(?=[^&;#\s])|["']\s{0,2}:\s{0,2}(?=[^\s,}\]]))"""  # of a query, of JSON
 )
 _NESTED_PASSWORD = re.compile(r"//(?:[^/?#\s]*@|[^/?#\s@:\[]*:(?!\d*(?:[/?#,\s]|$)))")
+# one that holds what separates pairs, and so ends in a later one
+_SPLIT_PASSWORD = re.compile(r"//[^/?#\s@:\[&;]*:(?!\d*(?:[/?#,\s&;]|$))[^/?#\s@]*@")
 # of a URL within a URL, too; JSON escapes slashes, and browsers take backslashes for slashes
 _USERINFO = re.compile(r"(?:(?<=:[/\\]{2})|(?<=:\\/\\/))[^/\\\s?#]+@")
 _BLANK = re.compile(r"[\t\r\n]")  # what parsers of URLs leave out
@@ -50,6 +52,7 @@ _IN_TEXT = re.compile(
 )
 # what need not be parsed, which takes ten times as long
 _SIMPLE = re.compile(r"https?://[A-Za-z0-9.-]+(?:\?|(?::[0-9]{1,4})?(?:/|$))")
+_DECODERS = (unquote_plus, unquote, unquote, unquote, unquote)
 _WEB = frozenset({"http", "https", "ws", "wss"})
 _MAX_HOST = 253
 _PUT_RUM_EVENTS = re.compile(r"/appmonitors/[0-9a-fA-F-]{36}/?$")
@@ -194,6 +197,8 @@ def _redacted_in_text(match: re.Match[str], url_query: UrlQuery) -> str:
 
 
 def _without_secrets(query: str, shown: Callable[[str], str]) -> str:
+    if "@" in query:
+        query = _SPLIT_PASSWORD.sub(f"//{HIDDEN}@", query)
     if ";" in query:
         return _PAIR.sub(lambda pair: shown(pair[0]), query)
     return "&".join(map(shown, query.split("&")))
@@ -222,12 +227,13 @@ def _unsigned_pair(pair: str) -> str:
 
 
 def _readings(value: str) -> Iterator[str]:
-    """Return a value as it is, and as what it is percent-encoded: once, and once more."""
+    """Return a value as it is, and as what it is percent-encoded: once, and once more for each login it came through."""
     yield value
-    for decoded in (unquote_plus, unquote):
-        if "%" not in value:
+    for decoder in _DECODERS:
+        decoded = decoder(value) if "%" in value else value
+        if decoded == value:
             return
-        value = decoded(value)
+        value = decoded
         yield value
 
 

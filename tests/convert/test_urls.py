@@ -68,6 +68,10 @@ CORPUS = [
     (S + "/a?to=https%3A%2F%2Fidp.example%2Fcb%23access_token%3Dx", "/a", "shop.example", S + f"/a?to={R}"),
     (S + "/a?u=https://jo:pw@h/", "/a", "shop.example", S + f"/a?u={R}"),
     (S + "/a?u=redis%3A%2F%2F%3Apa%2Fss%40h", "/a", "shop.example", S + f"/a?u={R}"),
+    (S + "/a?u=redis://jo:pa&ss@h/&b=1", "/a", "shop.example", S + f"/a?u={R}&b=1"),
+    (S + "/a?u=redis://:pa;s=&s@h&b=1", "/a", "shop.example", S + f"/a?u={R}&b=1"),
+    (S + "/a?next=%25252Fcb%25253Ftoken%25253Dx", "/a", "shop.example", S + f"/a?next={R}"),
+    (S + "/a?%2525252574oken=x", "/a", "shop.example", S + f"/a?%2525252574oken={R}"),
     (S + "/a?json=%7B%22token%22%3A%22x%22%7D", "/a", "shop.example", S + f"/a?json={R}"),
     (S + "/a?json=%7B%22token%22%3A+%22x%22%7D", "/a", "shop.example", S + f"/a?json={R}"),
     (S + "/a?%74oken=x&api%5Fkey=y", "/a", "shop.example", S + f"/a?%74oken={R}&api%5Fkey={R}"),
@@ -219,7 +223,25 @@ def test_redact_text(text, shown, dropped):
 
 
 @pytest.mark.parametrize(
-    "unit", ["?", "a", "a.b", "a://", ":1", "?a=", "//@", "a://b:", "//a:", "&a=(", "a://(", "?a=%3D", "://a:@"]
+    "unit",
+    [
+        "?",
+        "a",
+        "?u=//a:b",
+        "?u=//a:b&",
+        "?a=%25%",
+        "a.b",
+        "a://",
+        ":1",
+        "?a=",
+        "//@",
+        "a://b:",
+        "//a:",
+        "&a=(",
+        "a://(",
+        "?a=%3D",
+        "://a:@",
+    ],
 )
 def test_redact_text_is_linear(unit):
     """No text takes long: with time that grows as the square of the length this would take minutes."""
