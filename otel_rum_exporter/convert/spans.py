@@ -92,7 +92,7 @@ def is_first_server(span: SpanItem) -> bool:
 
 
 def _unknown(span: Span, config: RumConfig) -> Found | DropReason:
-    if span.item.name in UNMAPPED:
+    if span.item.name in UNMAPPED or span.item.name.startswith(mobile.IOS_LIFECYCLE):
         return DropReason.UNMAPPED
     is_of_rum = text(span.attributes, "rpc.service") in http.RUM_SERVICES  # with a status, but without a method
     method = text(span.attributes, "http.request.method", "http.method")
