@@ -27,6 +27,7 @@ MAX_STRING = 256  # characters of any string in metadata
 MAX_CUSTOM_ATTRIBUTES = 10  # of session and page together
 
 _MAX_KEY = 128
+_MAX_ALIAS = 255
 _NOT_IN_KEY = re.compile(r"[^a-zA-Z0-9_:]")
 _RESERVED = frozenset({
     "browserLanguage", "browserName", "browserVersion", "countryCode", "deviceType", "domain", "interaction",
@@ -151,8 +152,14 @@ def app_monitor(config: RumConfig, attributes: Attributes) -> AppMonitor | None:
         id=monitor_id,
         name=_clipped(config.app_monitor_name or text(attributes, "service.name")),
         version=_clipped(config.app_version or text(attributes, "service.version")) or "1.0.0",
-        alias=config.alias or text(attributes, "aws.rum.appmonitor.alias"),
+        alias=config.alias or _alias(attributes),
     )
+
+
+def _alias(attributes: Attributes) -> str | None:
+    """Return the alias that a resource names, None for one that the API refuses, with all events of the request."""
+    alias = text(attributes, "aws.rum.appmonitor.alias")
+    return well_formed(alias) if alias and len(alias) <= _MAX_ALIAS else None
 
 
 def client(attributes: Attributes) -> Client:

@@ -149,6 +149,13 @@ def test_a_resource_may_name_the_user(name):
     assert (converted.origin.user, converted.origin.session) == ("u-1", SESSION)
 
 
+@pytest.mark.parametrize(("alias", "known"), [("a" * 255, "a" * 255), ("a" * 256, None), ("", None)])
+def test_an_alias_that_is_too_long(alias, known):
+    """The API refuses it with all events of the request; half of it is nobody's."""
+    resource = SimpleNamespace(attributes={**SERVER, "aws.rum.appmonitor.alias": alias})
+    assert Converter(configured()).span(span({}, resource=resource)).origin.monitor.alias == known
+
+
 def okhttp(attributes):
     scope = SimpleNamespace(name="io.opentelemetry.okhttp-3.0", version=None, attributes={})
     call = {"http.request.method": "GET", "url.full": "https://a.example/", "http.response.status_code": 500}
