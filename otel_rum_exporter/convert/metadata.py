@@ -300,7 +300,8 @@ def _system(attributes: Attributes) -> str | None:
 def _device_type(attributes: Attributes, system: str | None) -> str | None:
     model = text(attributes, "device.model.name", "device.model.identifier", "user_agent.original") or ""
     mobile = flag(attributes, "browser.mobile")
-    if not mobile and _TABLET.search(model):
+    is_large_android = mobile is False and system == "Android"  # a browser's word for Android's tablets
+    if is_large_android or (not mobile and _TABLET.search(model)):
         return "tablet"
     if mobile or (system or "").lower() in _MOBILE_SYSTEMS or (mobile is None and _PHONE.search(model)):
         return "mobile"

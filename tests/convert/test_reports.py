@@ -180,10 +180,14 @@ def test_a_server_that_calls_as_apps_do():
         ({"user_agent.original": "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0"}, "desktop"),
         ({"browser.mobile": False, "user_agent.original": PHONE}, "desktop"),
         ({}, "desktop"),
+        ({"browser.mobile": True, "browser.platform": "Android"}, "mobile"),
+        ({"browser.mobile": False, "browser.platform": "Android"}, "tablet"),
+        ({"browser.platform": "Android"}, "mobile"),
+        ({"browser.mobile": False, "browser.platform": "Chrome OS"}, "desktop"),
     ],
 )
-def test_a_browser_without_client_hints(attributes, device):
-    """The user agent tells phones; without it a browser is a desktop's."""
+def test_the_device_of_a_browser(attributes, device):
+    """Client hints say what it is, Android's that are not mobile are tablets; else the user agent, else it is a desktop."""
     resource = SimpleNamespace(attributes={"telemetry.sdk.language": "webjs", **attributes})
     origin = Converter(configured()).span(span({}, name="x", resource=resource)).origin
     assert origin.client.deviceType == device
