@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import translate
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -129,13 +130,16 @@ def with_caller(origin: Origin, attributes: Attributes) -> Origin:
 
 
 def with_device(origin: Origin, attributes: Attributes) -> Origin:
-    """Return the origin of a browser's item with its user agent, where only the item names it."""
-    if origin.client.browserName is not UNSET or origin.client.user_agent is not UNSET:
+    """Return the origin of a browser's item with its user agent and kind of device, where only the item names them."""
+    known = origin.client
+    if known.browserName is not UNSET or known.user_agent is not UNSET:
         return origin
     user_agent = _clipped(text(attributes, "user_agent.original", "http.user_agent"))
     if not user_agent:
         return origin
-    return msgspec.structs.replace(origin, client=msgspec.structs.replace(origin.client, user_agent=user_agent))
+    device = known.deviceType if known.deviceType is not UNSET else or_unset(_device_by(user_agent))
+    named = msgspec.structs.replace(known, user_agent=user_agent, deviceType=device)
+    return msgspec.structs.replace(origin, client=named)
 
 
 def is_client_event(name: str) -> bool:
@@ -295,6 +299,14 @@ def _system(attributes: Attributes) -> str | None:
             # navigator.platform of a phone names Android's kernel
             return "Android" if system == "Linux" and flag(attributes, "browser.mobile") else system
     return _clipped(name)
+
+
+@lru_cache(maxsize=256)  # each item of a browser asks
+def _device_by(user_agent: str) -> str | None:
+    """Return the kind of device by a browser's user agent, None for what is no browser's."""
+    if not user_agent.startswith("Mozilla/"):
+        return None
+    return "tablet" if _TABLET.search(user_agent) else "mobile" if _PHONE.search(user_agent) else "desktop"
 
 
 def _device_type(attributes: Attributes, system: str | None) -> str | None:

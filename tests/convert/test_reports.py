@@ -8,6 +8,7 @@ from queue import Empty
 from types import SimpleNamespace
 
 import pytest
+from msgspec import UNSET
 from opentelemetry.trace import SpanKind
 from straight_line import StraightLine
 from test_any_attributes import SESSION, T, configured, log, span, span_event
@@ -191,6 +192,24 @@ def test_the_device_of_a_browser(attributes, device):
     resource = SimpleNamespace(attributes={"telemetry.sdk.language": "webjs", **attributes})
     origin = Converter(configured()).span(span({}, name="x", resource=resource)).origin
     assert origin.client.deviceType == device
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "device"),
+    [
+        (PHONE, "mobile"),
+        (PHONE.replace("iPhone", "iPad"), "tablet"),
+        ("Mozilla/5.0 (X11; Linux x86_64) Firefox/150.0", "desktop"),
+        ("okhttp/5.1.0", UNSET),
+    ],
+)
+def test_the_device_of_a_browser_that_only_its_spans_name(user_agent, device):
+    """As with a resource of a service's name alone, which is what browsers' set-ups often have."""
+    scope = SimpleNamespace(name="@opentelemetry/instrumentation-document-load", version=None, attributes={})
+    resource = SimpleNamespace(attributes={"service.name": "shop"})
+    item = span({"http.user_agent": user_agent}, resource=resource, instrumentation_scope=scope)
+    client = Converter(configured()).span(item).origin.client
+    assert (client.user_agent, client.deviceType) == (user_agent, device)
 
 
 def test_a_status_that_nobody_else_has():
