@@ -25,10 +25,12 @@ _SAME_S = 1_000_000_000  # ns between an exception's reports by spans and logs t
 _PYTHON = re.compile(r'^[ |]*File "(?P<file>[^"\n]+)", line (?P<line>\d{1,9})', re.MULTILINE)
 # Chrome: `at fn (URL:L:C)`, `at URL:L:C`; Firefox and Safari: `fn@URL:L:C`, `URL:L:C`. Read from the right: URLs hold
 # colons, and an @. Chrome's stacks begin with the message, whose lines may look like Firefox's.
+# React Native's engine: `at fn (address at FILE:L:C)`. The JVM: `at class.fn(FILE:L)`.
 _PLACE = r"(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})"
-_JAVASCRIPT = (
-    re.compile(rf"(?:at .*?\(|at (?:async )?){_PLACE}\)?"),
+_FRAMES = (
+    re.compile(rf"(?:at .*?\((?:address at )?|at (?:async )?){_PLACE}\)?"),
     re.compile(rf"(?:(?=[a-z][a-z0-9+.-]*://)|[^@:]*@){_PLACE}"),
+    re.compile(r"at [^\s()]+\((?P<file>[^\s():]+\.[a-z]{1,6}):(?P<line>\d{1,9})(?P<column>)\)(?: .*)?"),
 )
 _GROUP = re.compile(r"^  \| ((?:\w+\.)*\w+: .*)$", re.MULTILINE)
 _TRACEBACK = re.compile(r'\s*(?:[|+] *)?(?:Exception Group )?(?:Traceback \(most recent call last\)|File ")')
@@ -54,16 +56,16 @@ def is_python(stack: str) -> bool:
 
 
 def innermost_frame(stack: str) -> Frame | None:
-    """Return the frame that raised: the last of a Python traceback, else the first of a JavaScript stack."""
+    """Return the frame that raised: the last of a Python traceback, else the first of JavaScript's or the JVM's stack."""
     frames = _python_frames(stack) or _frames_before_message(stack)
     if frames:
         last = frames[-1]
         return Frame(last["file"], int(last["line"]), None)
     lines = [line.strip() for line in stack[:_MAX_PARSED].splitlines()]
-    for pattern in _JAVASCRIPT:
+    for pattern in _FRAMES:
         for frame in filter(None, map(pattern.fullmatch, lines)):
             if not frame["file"].endswith("<anonymous>") and frame["file"] != "native":
-                return Frame(frame["file"], int(frame["line"]), int(frame["column"]))
+                return Frame(frame["file"], int(frame["line"]), int(frame["column"]) if frame["column"] else None)
     return None
 
 
