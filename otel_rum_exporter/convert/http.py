@@ -80,8 +80,10 @@ def http_event(
     """
     call = read(attributes, _Call)
     url = call.url or call.old_url
-    if url is None or (url.startswith("/") and span.kind is SpanKind.SERVER):  # the latter is Tornado's
-        url = _url_of_parts(attributes, span, url)
+    if span.kind is SpanKind.SERVER:
+        url = _url_asked(attributes, span, url)
+    elif url is None:
+        url = _url_of_parts(attributes, hosts.called(attributes))
     if urls.is_self_traffic(url, call.method or call.old_method) or call.rpc_service in RUM_SERVICES:
         return DropReason.SELF_TRAFFIC
     status = call.status or (call.old_status or 0 if call.status is None else 0)
@@ -139,19 +141,22 @@ def _response(told: str | None, status: int, config: RumConfig) -> HttpResponse:
     return RESPONSES.get(status) or HttpResponse(status=status)
 
 
-def _url_of_parts(attributes: Attributes, span: SpanItem, target: str | None) -> str | None:
-    """Return the URL of a call where no attribute holds it whole, but perhaps one the target, which is path and query."""
+def _url_asked(attributes: Attributes, span: SpanItem, url: str | None) -> str | None:
+    """Return the URL that a server was asked for; `url` is what an attribute holds of it, of Tornado's a path."""
+    if url is None or url.startswith("/"):
+        scope = span.instrumentation_scope
+        url = _url_of_parts(attributes, hosts.asked(attributes, (scope.name or "") if scope else ""), url)
+    return url and urls.encoded(url)
+
+
+def _url_of_parts(attributes: Attributes, authority: hosts.Authority | None, target: str | None = None) -> str | None:
+    """Return the URL of a call where no attribute holds it whole; `target` is path and query, if one attribute holds both."""
     target = target or _target(attributes)
     if target.startswith(("http://", "https://")):  # a request for a proxy names all of it
         return target
-    scheme = text(attributes, "url.scheme", "http.scheme") or "http"
-    if span.kind is SpanKind.SERVER:
-        scope = span.instrumentation_scope
-        authority = hosts.asked(attributes, (scope.name or "") if scope else "")
-    else:
-        authority = hosts.called(attributes)
     if authority is None or urls.is_unspecified(authority.host):
         return target or None
+    scheme = text(attributes, "url.scheme", "http.scheme") or "http"
     slash = "" if target.startswith(("/", "?")) or not target else "/"
     return f"{scheme}://{_with_port(authority, scheme)}{slash}{target}"
 

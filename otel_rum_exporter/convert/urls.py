@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 
 from otel_rum_exporter.config import PageIdFormat, UrlQuery
 from otel_rum_exporter.convert import secrets
@@ -68,6 +68,7 @@ _NO_PAGES = re.compile(r"(?:file|view-source|chrome|edge|devtools|resource|.*-ex
 ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "browser.document.url.full"})
 """Attributes that are URLs."""
 
+_KEPT = "".join(chr(code) for code in range(ord("!"), ord("~") + 1))
 _UNSPECIFIED = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised in telemetry, not bound to
 
 
@@ -130,6 +131,21 @@ def page_id(url: str | None, page_id_format: PageIdFormat) -> str | None:
             return fragment or path
         case "path_and_hash":
             return path + fragment
+
+
+def encoded(url: str) -> str:
+    """Return a URL, or a path, with spaces and all beyond ASCII percent-encoded, as browsers do.
+
+    Python's servers hand paths on decoded, those of WSGI as if their bytes were Latin-1. What was encoded before stays so.
+    """
+    if url.isascii() and url.isprintable() and " " not in url:
+        return url
+    try:
+        octets = url.encode("latin-1")
+        octets.decode()
+    except UnicodeError:
+        octets = url.encode("utf-8", "surrogatepass")
+    return quote(octets, safe=_KEPT)
 
 
 def redact(url: str, url_query: UrlQuery) -> str:

@@ -9,6 +9,7 @@ from test_any_attributes import configured, span
 
 from otel_rum_exporter.convert import Converter, hosts
 
+PYTHON = SimpleNamespace(attributes={"telemetry.sdk.language": "python"})
 # Python's WSGI: the Host header, and the port that gunicorn is bound to
 WSGI = {"http.scheme": "http", "http.host": "shop.example", "net.host.port": 8000, "http.target": "/cart?x=1",
         "net.peer.ip": "203.0.113.7", "net.peer.port": 54321}  # fmt: skip
@@ -79,6 +80,29 @@ def test_instrumentations_of_python(framework, attributes, url):
     item = span(attributes, kind=SpanKind.SERVER, instrumentation_scope=scope)
     (event,) = Converter(configured(http_events="all")).span(item).events
     assert json.loads(event.details)["request"]["url"] == url
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        pytest.param({"url.scheme": "https", "server.address": "shop.example", "url.path": "/b\u00fc cher"}, id="ASGI"),
+        pytest.param(
+            {"url.scheme": "https", "server.address": "shop.example", "url.path": "/b\u00c3\u00bc cher"}, id="WSGI"
+        ),
+        pytest.param({"http.url": "https://shop.example/b\u00fc cher", "http.target": "/b\u00fc cher"}, id="old ASGI"),
+        pytest.param(
+            {"http.url": "https://shop.example/b%C3%BC%20cher", "http.target": "/b%C3%BC%20cher"}, id="encoded"
+        ),
+    ],
+)
+def test_a_path_that_was_decoded(attributes):
+    """Page and URL are as the user's browser has them, which may report the page, too."""
+    attributes = {"http.request.method": "GET", "http.response.status_code": 200, **attributes}
+    (event,) = (
+        Converter(configured(http_events="all")).span(span(attributes, kind=SpanKind.SERVER, resource=PYTHON)).events
+    )
+    assert json.loads(event.details)["request"]["url"] == "https://shop.example/b%C3%BC%20cher"
+    assert event.page.pageId == "/b%C3%BC%20cher"
 
 
 def test_client():

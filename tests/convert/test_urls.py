@@ -270,6 +270,25 @@ def test_page_id_formats(url, by_hash, by_both):
 
 
 @pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("https://h.example:80/a%20b;c=1/@d?e=%2F&f[]=g#!h", None),
+        ("/~a_b-c.d+e,f'(g)*$|^\\", None),
+        ("/a b?c= d", "/a%20b?c=%20d"),
+        ("/b\u00fccher/\u20ac", "/b%C3%BCcher/%E2%82%AC"),
+        ("/\u00fc", "/%C3%BC"),
+        ("/\u00c3\u00bc%20", "/%C3%BC%20"),  # as WSGI has it
+        ('/"<>`{}\n', '/"<>`{}%0A'),
+        ("/\ud800", "/%ED%A0%80"),
+        ("", None),
+    ],
+)
+def test_encoded(given, shown):
+    """What a browser would have encoded is; what is encoded already is not again."""
+    assert urls.encoded(given) == (given if shown is None else shown)
+
+
+@pytest.mark.parametrize(
     ("authority", "host"),
     [
         ("shop.example", "shop.example"),
@@ -349,3 +368,4 @@ def test_any_text_is_some_url(url):
     urls.host(url)
     urls.bare_host(url)
     urls.is_self_traffic(url)
+    assert urls.encoded(urls.encoded(url)) == urls.encoded(url)
