@@ -19,6 +19,7 @@ SPAN_TYPE = "otel.span"
 
 _MAX_TYPE = 256  # characters; ^[a-zA-Z0-9_.-]{1,256}$
 _MAX_ATTRIBUTES = 128
+_MAX_DESCRIPTION = 1024  # characters
 _VERSION = "1.0.0"
 
 _NOT_IN_TYPE = re.compile(r"[^a-zA-Z0-9_.-]")
@@ -54,6 +55,8 @@ def span_event(span: SpanItem, attributes: Attributes, config: RumConfig) -> Cus
     details: dict[str, Any] = {"version": _VERSION, "name": _shown(span.name, config)}
     details["kind"] = span.kind.name if isinstance(span.kind, SpanKind) else "INTERNAL"
     details["status"] = span.status.status_code.name if isinstance(span.status.status_code, StatusCode) else "UNSET"
+    if span.status.description:
+        details["statusDescription"] = privacy.head(well_formed(span.status.description), _MAX_DESCRIPTION, config)
     if span.start_time and span.end_time:
         details["durationMs"] = max(0, span.end_time - span.start_time) / 1e6
     if span.context is not None and span.context.span_id:

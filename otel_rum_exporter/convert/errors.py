@@ -25,11 +25,14 @@ _SAME_S = 1_000_000_000  # ns between an exception's reports by spans and logs t
 _PYTHON = re.compile(r'^[ |]*File "(?P<file>[^"\n]+)", line (?P<line>\d{1,9})', re.MULTILINE)
 # Chrome: `at fn (URL:L:C)`, `at URL:L:C`; Firefox and Safari: `fn@URL:L:C`, `URL:L:C`. Read from the right: URLs hold
 # colons, and an @. Chrome's stacks begin with the message, whose lines may look like Firefox's.
+# React Native's engine: `at fn (address at FILE:L:C)`. The JVM: `at class.fn(FILE:L)`.
 _PLACE = r"(?P<file>[^\s()]+):(?P<line>\d{1,9}):(?P<column>\d{1,9})"
-_JAVASCRIPT = (
-    re.compile(rf"(?:at .*?\(|at (?:async )?){_PLACE}\)?"),
+_FRAMES = (
+    re.compile(rf"(?:at .*?\((?:address at )?|at (?:async )?){_PLACE}\)?"),
     re.compile(rf"(?:(?=[a-z][a-z0-9+.-]*://)|[^@:]*@){_PLACE}"),
+    re.compile(r"at [^\s()]+\((?P<file>[^\s():]+\.[a-z]{1,6}):(?P<line>\d{1,9})(?P<column>)\)(?: .*)?"),
 )
+_GROUP = re.compile(r"^  \| ((?:\w+\.)*\w+: .*)$", re.MULTILINE)
 _TRACEBACK = re.compile(r'\s*(?:[|+] *)?(?:Exception Group )?(?:Traceback \(most recent call last\)|File ")')
 _JAVASCRIPT_FRAME = re.compile(r"^[ \t]*at .*:\d{1,9}:\d{1,9}\)?[ \t]*$", re.MULTILINE)
 
@@ -53,16 +56,16 @@ def is_python(stack: str) -> bool:
 
 
 def innermost_frame(stack: str) -> Frame | None:
-    """Return the frame that raised: the last of a Python traceback, else the first of a JavaScript stack."""
+    """Return the frame that raised: the last of a Python traceback, else the first of JavaScript's or the JVM's stack."""
     frames = _python_frames(stack) or _frames_before_message(stack)
     if frames:
         last = frames[-1]
         return Frame(last["file"], int(last["line"]), None)
     lines = [line.strip() for line in stack[:_MAX_PARSED].splitlines()]
-    for pattern in _JAVASCRIPT:
+    for pattern in _FRAMES:
         for frame in filter(None, map(pattern.fullmatch, lines)):
             if not frame["file"].endswith("<anonymous>") and frame["file"] != "native":
-                return Frame(frame["file"], int(frame["line"]), int(frame["column"]))
+                return Frame(frame["file"], int(frame["line"]), int(frame["column"]) if frame["column"] else None)
     return None
 
 
@@ -120,7 +123,7 @@ def js_error(
     length = config.stack_trace_length if stack_length is None else stack_length
     return JsErrorEvent(
         type=kind or message or "Error",
-        message=_without_prefix(message, kind) or "undefined",
+        message=_without_prefix(message, kind) or _stand_in(kind, stack),
         filename=or_unset(frame and privacy.url(frame.filename, config)),
         lineno=or_unset(frame and frame.lineno),
         colno=or_unset(frame and frame.colno),
@@ -162,12 +165,20 @@ def once(error: JsErrorEvent, trace: int, time_ns: int, *, is_client: bool) -> O
     return Once(key, within_ns=None if scope else _SAME_S)
 
 
+def _stand_in(kind: str | None, stack: str) -> str:
+    """Return the message of an exception without one: of Python's its type, since the console lists errors by message."""
+    return kind.rpartition(".")[2] if kind and is_python(stack) else "undefined"
+
+
 def _of_traceback(stack: str, kind: str | None) -> str | None:
     """Return what the last line of a Python traceback says of its exception, None where that is no line of its own.
 
+    An exception group's line stands before those of its members.
     OpenTelemetry's logging handler has the exception's first argument instead: of `OSError(2, "No such file")` the 2.
     """
-    name, separator, message = stack[-_MAX_PARSED:].rstrip().rpartition("\n")[2].partition(": ")
+    line = stack[-_MAX_PARSED:].rstrip().rpartition("\n")[2]
+    group = _GROUP.search(stack, 0, _MAX_PARSED) if line.lstrip().startswith("+-") else None
+    name, separator, message = (group[1] if group else line).partition(": ")
     is_of_kind = bool(separator and kind) and name.rpartition(".")[2] == (kind or "").rpartition(".")[2]
     return message if is_of_kind and is_python(stack) else None
 

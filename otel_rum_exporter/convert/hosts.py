@@ -5,6 +5,7 @@ What a server is bound to is nobody's domain, and who called it is nobody's busi
 - Python's WSGI instrumentation has the Host header as `http.host`, and the port that the server is bound to beside it.
 - Its ASGI instrumentation has the bound address as `http.host`, or `server.address` with a port, and the Host header, by
   old conventions only, as `http.server_name`, which elsewhere is the server's own name.
+- By new conventions WSGI's has the Host header, port and all, as `server.address`, and the bound port as `server.port`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ _OWN_NAMES = (
 )  # where these are addresses, a server is bound to them
 
 
+_PYTHON = "opentelemetry.instrumentation."
+# scopes by whose server.address a server may be bound to it, and those by whose server.port it always is
+_ASGI = frozenset(_PYTHON + name for name in ("asgi", "fastapi", "starlette", "django"))
+_BOUND_PORT = _ASGI | {_PYTHON + name for name in ("wsgi", "flask", "falcon", "pyramid.callbacks")}
+
+
 class Authority(NamedTuple):
     """A host, perhaps with its port, and the port that an attribute of its own names."""
 
@@ -30,14 +37,16 @@ class Authority(NamedTuple):
     port: int | None
 
 
-def asked(attributes: Attributes) -> Authority | None:
-    """Return the host that a server was asked for."""
+def asked(attributes: Attributes, scope: str) -> Authority | None:
+    """Return the host that a server was asked for, as the instrumentation of a scope tells of it."""
     header = text(attributes, "http.host")
     if header is not None:
         return Authority(header, None)
     address = text(attributes, "server.address")
     if address is not None:
-        return Authority(address, integer(attributes, "server.port"))
+        if scope in _ASGI and _is_address(urls.bare_host(address) or ":"):
+            return None
+        return Authority(address, None if scope in _BOUND_PORT else integer(attributes, "server.port"))
     own = text(attributes, "net.host.name", "http.server_name")
     return None if own is None else Authority(own, integer(attributes, "net.host.port"))
 

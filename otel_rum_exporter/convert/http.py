@@ -79,8 +79,12 @@ def http_event(
     Errors: SELF_TRAFFIC, INCOMPLETE for a call without an outcome.
     """
     call = read(attributes, _Call)
-    url = call.url or call.old_url or _url_of_parts(attributes, span.kind)
-    if urls.is_self_traffic(url) or call.rpc_service in RUM_SERVICES:
+    url = call.url or call.old_url
+    if span.kind is SpanKind.SERVER:
+        url = _url_asked(attributes, span, url)
+    elif url is None:
+        url = _url_of_parts(attributes, hosts.called(attributes))
+    if urls.is_self_traffic(url, call.method or call.old_method) or call.rpc_service in RUM_SERVICES:
         return DropReason.SELF_TRAFFIC
     status = call.status or (call.old_status or 0 if call.status is None else 0)
     has_status = _FIRST_STATUS <= status <= _LAST_STATUS  # 0 is none, too
@@ -137,19 +141,29 @@ def _response(told: str | None, status: int, config: RumConfig) -> HttpResponse:
     return RESPONSES.get(status) or HttpResponse(status=status)
 
 
-def _url_of_parts(attributes: Attributes, kind: SpanKind) -> str | None:
-    """Return the URL of a call where no attribute holds it whole."""
-    path = text(attributes, "url.path", "http.target") or ""
-    query = (text(attributes, "url.query") or "").removeprefix("?")
-    target = path + ("?" + query if query else "")
-    if path.startswith(("http://", "https://")):  # a request for a proxy names all of it
+def _url_asked(attributes: Attributes, span: SpanItem, url: str | None) -> str | None:
+    """Return the URL that a server was asked for; `url` is what an attribute holds of it, of Tornado's a path."""
+    if url is None or url.startswith("/"):
+        scope = span.instrumentation_scope
+        url = _url_of_parts(attributes, hosts.asked(attributes, (scope.name or "") if scope else ""), url)
+    return url and urls.encoded(url)
+
+
+def _url_of_parts(attributes: Attributes, authority: hosts.Authority | None, target: str | None = None) -> str | None:
+    """Return the URL of a call where no attribute holds it whole; `target` is path and query, if one attribute holds both."""
+    target = target or _target(attributes)
+    if target.startswith(("http://", "https://")):  # a request for a proxy names all of it
         return target
-    scheme = text(attributes, "url.scheme", "http.scheme") or "http"
-    authority = hosts.asked(attributes) if kind is SpanKind.SERVER else hosts.called(attributes)
     if authority is None or urls.is_unspecified(authority.host):
         return target or None
-    slash = "/" if path and not path.startswith("/") else ""
+    scheme = text(attributes, "url.scheme", "http.scheme") or "http"
+    slash = "" if target.startswith(("/", "?")) or not target else "/"
     return f"{scheme}://{_with_port(authority, scheme)}{slash}{target}"
+
+
+def _target(attributes: Attributes) -> str:
+    query = (text(attributes, "url.query") or "").removeprefix("?")
+    return (text(attributes, "url.path", "http.target") or "") + ("?" + query if query else "")
 
 
 def _with_port(authority: hosts.Authority, scheme: str) -> str:

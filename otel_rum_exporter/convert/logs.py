@@ -40,7 +40,7 @@ def read(log: Log, config: RumConfig) -> Found | DropReason:
         return Found([_exception(log, log.attributes, config)])
     if family is not None:
         return family(log, config)
-    if not log.name or log.name in UNMAPPED:
+    if not log.name or log.name in UNMAPPED or log.name.startswith(mobile.IOS_LIFECYCLE):
         return DropReason.UNMAPPED
     wanted = ("all",) if log.name == "browser.console" else ("events", "spans", "all")
     if config.custom_events not in wanted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import translate
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ MAX_STRING = 256  # characters of any string in metadata
 MAX_CUSTOM_ATTRIBUTES = 10  # of session and page together
 
 _MAX_KEY = 128
+_MAX_ALIAS = 255
 _NOT_IN_KEY = re.compile(r"[^a-zA-Z0-9_:]")
 _RESERVED = frozenset({
     "browserLanguage", "browserName", "browserVersion", "countryCode", "deviceType", "domain", "interaction",
@@ -53,6 +55,9 @@ _LEGACY_PLATFORMS = (("Linux", "Linux"), ("Mac", "macOS"), ("Win", "Windows"), (
 _PHONE = re.compile(r"iPhone|iPod|Mobile")
 _TABLET = re.compile(r"iPad|Tablet|SM-[TX]\d")
 _MOBILE_SYSTEMS = ("android", "ios", "ipados")
+_LANGUAGE_HEADER = "http.request.header.accept-language"
+_LANGUAGE_HEADER_OF_PYTHON = "http.request.header.accept_language"
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,4}(?![^,; ])")  # of RFC 5646
 
 
 class OfResource(Struct, frozen=True, gc=False):
@@ -112,22 +117,29 @@ def _is_client_scope(name: str, attributes: Attributes) -> bool:
 
 
 def with_caller(origin: Origin, attributes: Attributes) -> Origin:
-    """Return the origin of a server's entry span with the caller's user agent, which is the user's.
+    """Return the origin of a server's entry span with the caller's user agent and language, which are the user's.
 
-    Without one the service would take the user agent of the request that carries the events.
+    Without a user agent the service would take that of the request that carries the events.
     """
     user_agent = _clipped(text(attributes, "user_agent.original", "http.user_agent"))
-    return msgspec.structs.replace(origin, client=Client(user_agent=user_agent)) if user_agent else origin
+    language = _preferred_language(attributes)
+    if not user_agent and not language:
+        return origin
+    caller = Client(user_agent=or_unset(user_agent), browserLanguage=or_unset(language))
+    return msgspec.structs.replace(origin, client=caller)
 
 
 def with_device(origin: Origin, attributes: Attributes) -> Origin:
-    """Return the origin of a browser's item with its user agent, where only the item names it."""
-    if origin.client.browserName is not UNSET or origin.client.user_agent is not UNSET:
+    """Return the origin of a browser's item with its user agent and kind of device, where only the item names them."""
+    known = origin.client
+    if known.browserName is not UNSET or known.user_agent is not UNSET:
         return origin
     user_agent = _clipped(text(attributes, "user_agent.original", "http.user_agent"))
     if not user_agent:
         return origin
-    return msgspec.structs.replace(origin, client=msgspec.structs.replace(origin.client, user_agent=user_agent))
+    device = known.deviceType if known.deviceType is not UNSET else or_unset(_device_by(user_agent))
+    named = msgspec.structs.replace(known, user_agent=user_agent, deviceType=device)
+    return msgspec.structs.replace(origin, client=named)
 
 
 def is_client_event(name: str) -> bool:
@@ -144,8 +156,14 @@ def app_monitor(config: RumConfig, attributes: Attributes) -> AppMonitor | None:
         id=monitor_id,
         name=_clipped(config.app_monitor_name or text(attributes, "service.name")),
         version=_clipped(config.app_version or text(attributes, "service.version")) or "1.0.0",
-        alias=config.alias or text(attributes, "aws.rum.appmonitor.alias"),
+        alias=config.alias or _alias(attributes),
     )
+
+
+def _alias(attributes: Attributes) -> str | None:
+    """Return the alias that a resource names, None for one that the API refuses, with all events of the request."""
+    alias = text(attributes, "aws.rum.appmonitor.alias")
+    return well_formed(alias) if alias and len(alias) <= _MAX_ALIAS else None
 
 
 def client(attributes: Attributes) -> Client:
@@ -264,6 +282,16 @@ def _browser(attributes: Attributes) -> tuple[str | None, str | None]:
     return None, None
 
 
+def _preferred_language(attributes: Attributes) -> str | None:
+    """Return the first language of a request's Accept-Language, a header that instrumentations only record on request."""
+    values = attributes.get(_LANGUAGE_HEADER, attributes.get(_LANGUAGE_HEADER_OF_PYTHON))
+    if values is None:
+        return None
+    header = values[0] if isinstance(values, list | tuple) and values else values
+    tag = _LANGUAGE_TAG.match(header) if isinstance(header, str) else None
+    return tag and tag[0]
+
+
 def _system(attributes: Attributes) -> str | None:
     name = text(attributes, "user_agent.os.name", "browser.platform", "os.name")
     for prefix, system in _LEGACY_PLATFORMS:
@@ -273,10 +301,19 @@ def _system(attributes: Attributes) -> str | None:
     return _clipped(name)
 
 
+@lru_cache(maxsize=256)  # each item of a browser asks
+def _device_by(user_agent: str) -> str | None:
+    """Return the kind of device by a browser's user agent, None for what is no browser's."""
+    if not user_agent.startswith("Mozilla/"):
+        return None
+    return "tablet" if _TABLET.search(user_agent) else "mobile" if _PHONE.search(user_agent) else "desktop"
+
+
 def _device_type(attributes: Attributes, system: str | None) -> str | None:
     model = text(attributes, "device.model.name", "device.model.identifier", "user_agent.original") or ""
     mobile = flag(attributes, "browser.mobile")
-    if not mobile and _TABLET.search(model):
+    is_large_android = mobile is False and system == "Android"  # a browser's word for Android's tablets
+    if is_large_android or (not mobile and _TABLET.search(model)):
         return "tablet"
     if mobile or (system or "").lower() in _MOBILE_SYSTEMS or (mobile is None and _PHONE.search(model)):
         return "mobile"

@@ -23,6 +23,9 @@ LIFECYCLE_SCOPE = "io.opentelemetry.lifecycle"
 SHOWN = ("Created", "Restarted", "Resumed")
 """Lifecycle spans after which the user sees the screen."""
 
+IOS_LIFECYCLE = ("UIApplicationDid", "UIApplicationWill")
+"""How the names of spans and log events begin that tell of iOS's life cycle, which RUM knows nothing like."""
+
 STARTS = {"AppStart": "app.start"}
 """Spans that become custom events of another name."""
 

@@ -52,5 +52,5 @@ def server_page_id(attributes: Attributes, config: RumConfig) -> str | None:
     target = text(attributes, "url.path", "http.target")
     # a path may begin with two slashes, after which no host is named
     url = f"//-{target}" if target and target.startswith("/") else target or text(attributes, "http.url", "url.full")
-    page = page_id(url, config)
+    page = page_id(url and urls.encoded(url), config)
     return clip(well_formed(page), MAX_PAGE_ID) if page else None

@@ -15,8 +15,8 @@ from otel_rum_exporter.convert import secrets, urls
 # headers and cookies, statements and query texts, message bodies, people, the session itself, arguments of code
 _LEFT_OUT = re.compile(
     r"db\.(?:statement(?:\..*)?|query\.(?:text|parameter.*)|operation\.parameter.*|user|connection_string)"
-    r"|db\.\w+\.(?:values|args|parameters).*|graphql\.(?:document|source|operation\.body|variables?).*|(?:faas\.)?(?:cypher|sql|query)"
-    r"|(?:http|rpc|messaging)\..*(?:header|metadata|body|payload|cookie).*|.*\.(?:header|cookies?)\..*"
+    r"|db\.\w+\.(?:values|args|parameters)(?!_length$).*|graphql\.(?:document|source|operation\.body|variables?).*|(?:faas\.)?(?:cypher|sql|query)"
+    r"|(?:http|rpc|messaging)\..*(?:header|metadata|cookie|(?:body|payload)(?![._]size(?:_bytes)?$)).*|.*\.(?:header|cookies?)\..*"
     r"|gen_ai\..*(?:messages|prompt|completion|instructions|arguments|result).*|gen_ai\.(?:prompt|completion)"
     r"|(?:user|enduser)\..*|session\.previous_id|code\.(?:args|arguments|locals).*"
     r"|process\.(?:command.*|env.*|owner)",

@@ -92,10 +92,11 @@ def is_first_server(span: SpanItem) -> bool:
 
 
 def _unknown(span: Span, config: RumConfig) -> Found | DropReason:
-    if span.item.name in UNMAPPED:
+    if span.item.name in UNMAPPED or span.item.name.startswith(mobile.IOS_LIFECYCLE):
         return DropReason.UNMAPPED
     is_of_rum = text(span.attributes, "rpc.service") in http.RUM_SERVICES  # with a status, but without a method
-    if is_of_rum or urls.is_self_traffic(text(span.attributes, "url.full", "http.url")):
+    method = text(span.attributes, "http.request.method", "http.method")
+    if is_of_rum or urls.is_self_traffic(text(span.attributes, "url.full", "http.url"), method):
         return DropReason.SELF_TRAFFIC
     return _other(span, config)
 

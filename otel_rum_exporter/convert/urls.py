@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit
+from urllib.parse import SplitResult, quote, unquote, unquote_plus, urlsplit
 
 from otel_rum_exporter.config import PageIdFormat, UrlQuery
 from otel_rum_exporter.convert import secrets
@@ -32,6 +32,8 @@ _NESTED_NAME = re.compile(
     r"""(?<![\w.\[\]$-])([\w.\[\]$-]+)(?:=(?=[^&;#\s])|["']\s{0,2}:\s{0,2}(?=[^\s,}\]]))"""  # of a query, of JSON
 )
 _NESTED_PASSWORD = re.compile(r"//(?:[^/?#\s]*@|[^/?#\s@:\[]*:(?!\d*(?:[/?#,\s]|$)))")
+# one that holds what separates pairs, and so ends in a later one
+_SPLIT_PASSWORD = re.compile(r"//[^/?#\s@:\[&;]*:(?!\d*(?:[/?#,\s&;]|$))[^/?#\s@]*@")
 # of a URL within a URL, too; JSON escapes slashes, and browsers take backslashes for slashes
 _USERINFO = re.compile(r"(?:(?<=:[/\\]{2})|(?<=:\\/\\/))[^/\\\s?#]+@")
 _BLANK = re.compile(r"[\t\r\n]")  # what parsers of URLs leave out
@@ -50,11 +52,12 @@ _IN_TEXT = re.compile(
 )
 # what need not be parsed, which takes ten times as long
 _SIMPLE = re.compile(r"https?://[A-Za-z0-9.-]+(?:\?|(?::[0-9]{1,4})?(?:/|$))")
+_DECODERS = (unquote_plus, unquote, unquote, unquote, unquote)
 _WEB = frozenset({"http", "https", "ws", "wss"})
 _MAX_HOST = 253
-_ENDPOINTS = re.compile(
-    r"/appmonitors/[0-9a-fA-F-]{36}/?$|/v1/(?:traces|logs|metrics)/?$"  # PutRumEvents, OTLP/HTTP
-)
+_PUT_RUM_EVENTS = re.compile(r"/appmonitors/[0-9a-fA-F-]{36}/?$")
+_OTLP = re.compile(r"/v1/(?:traces|logs|metrics)/?$")
+_OTLP_METHODS = frozenset({"POST", "OPTIONS", None})  # browsers ask before they POST; None is not known
 _AUTH_HOST = re.compile(
     r"(?:.*@)?(?:cognito-identity|sts)\.(?:[a-z0-9-]+\.)?amazonaws\.com(?:\.cn)?(?::[0-9]*)?$", re.IGNORECASE
 )
@@ -65,6 +68,7 @@ _NO_PAGES = re.compile(r"(?:file|view-source|chrome|edge|devtools|resource|.*-ex
 ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "browser.document.url.full"})
 """Attributes that are URLs."""
 
+_KEPT = "".join(chr(code) for code in range(ord("!"), ord("~") + 1))
 _UNSPECIFIED = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - recognised in telemetry, not bound to
 
 
@@ -127,6 +131,21 @@ def page_id(url: str | None, page_id_format: PageIdFormat) -> str | None:
             return fragment or path
         case "path_and_hash":
             return path + fragment
+
+
+def encoded(url: str) -> str:
+    """Return a URL, or a path, with spaces and all beyond ASCII percent-encoded, as browsers do.
+
+    Python's servers hand paths on decoded, those of WSGI as if their bytes were Latin-1. What was encoded before stays so.
+    """
+    if url.isascii() and url.isprintable() and " " not in url:
+        return url
+    try:
+        octets = url.encode("latin-1")
+        octets.decode()
+    except UnicodeError:
+        octets = url.encode("utf-8", "surrogatepass")
+    return quote(octets, safe=_KEPT)
 
 
 def redact(url: str, url_query: UrlQuery) -> str:
@@ -194,6 +213,8 @@ def _redacted_in_text(match: re.Match[str], url_query: UrlQuery) -> str:
 
 
 def _without_secrets(query: str, shown: Callable[[str], str]) -> str:
+    if "@" in query:
+        query = _SPLIT_PASSWORD.sub(f"//{HIDDEN}@", query)
     if ";" in query:
         return _PAIR.sub(lambda pair: shown(pair[0]), query)
     return "&".join(map(shown, query.split("&")))
@@ -222,12 +243,13 @@ def _unsigned_pair(pair: str) -> str:
 
 
 def _readings(value: str) -> Iterator[str]:
-    """Return a value as it is, and as what it is percent-encoded: once, and once more."""
+    """Return a value as it is, and as what it is percent-encoded: once, and once more for each login it came through."""
     yield value
-    for decoded in (unquote_plus, unquote):
-        if "%" not in value:
+    for decoder in _DECODERS:
+        decoded = decoder(value) if "%" in value else value
+        if decoded == value:
             return
-        value = decoded(value)
+        value = decoded
         yield value
 
 
@@ -263,8 +285,11 @@ def _word(name: str) -> str:
     return name[max(name.rfind("?"), name.rfind("/")) + 1 :].lower()
 
 
-def is_self_traffic(url: str | None) -> bool:
-    """Tell whether a URL is that of telemetry on its way, or of the credentials for it."""
+def is_self_traffic(url: str | None, method: str | None = None) -> bool:
+    """Tell whether a call is telemetry on its way, or asks for the credentials for it.
+
+    OTLP is only ever POSTed: who GETs /v1/metrics asks an application for something of its own.
+    """
     if not url:
         return False
     lowered = url.lower()
@@ -273,4 +298,6 @@ def is_self_traffic(url: str | None) -> bool:
     parts = split(url)
     if parts is None:
         return False
-    return bool(_ENDPOINTS.search(parts.path) or _AUTH_HOST.match(parts.netloc))
+    if _PUT_RUM_EVENTS.search(parts.path) or _AUTH_HOST.match(parts.netloc):
+        return True
+    return method in _OTLP_METHODS and _OTLP.search(parts.path) is not None

@@ -82,7 +82,7 @@ def convert(span: SpanItem, attributes: Attributes, origin: Origin, config: RumC
 def _shown(told: _Told, config: RumConfig) -> str | None:
     """Return the URL as it is shown, None for calls that say more of themselves, of their page, or that are our own."""
     url = told.url
-    if url is None or len(url) > _MAX_URL or not url.isascii() or urls.is_self_traffic(url):
+    if url is None or len(url) > _MAX_URL or not url.isascii() or urls.is_self_traffic(url, told.method):
         return None
     if told.status_text or told.rpc_service or told.document_url or told.screen_title:
         return None

@@ -112,6 +112,10 @@ def is_of_life_cycle(span):
     return span.instrumentation_scope is not None and span.instrumentation_scope.name == "io.opentelemetry.lifecycle"
 
 
+def is_of_ios_life_cycle(name):
+    return name.startswith(mobile.IOS_LIFECYCLE)
+
+
 def is_of_loads(span):
     return span.instrumentation_scope is None or "document-load" in span.instrumentation_scope.name
 
@@ -129,9 +133,15 @@ MEANINGS = {
     (LOGS, "any of this package's own"): is_own,
     (LOGS, "any without a time"): lambda log: not (log.log_record.timestamp or log.log_record.observed_timestamp),
     (LOGS, "any with `exception.type` or `exception.message`"): lambda log: is_exception(log.log_record.attributes),
+    (LOGS, "any of iOS's life cycle, such as UIApplicationDidBecomeActive"): lambda log: is_of_ios_life_cycle(
+        log_name(log)
+    ),
     (LOGS, "any other name"): log_name,
     (LOGS, "no name, no exception"): lambda log: not log_name(log),
     (SPANS, "any of this package's own"): is_own,
+    (SPANS, "any of iOS's life cycle, such as UIApplicationDidBecomeActive"): lambda span: is_of_ios_life_cycle(
+        span.name
+    ),
     (SPANS, "any without a time"): lambda span: not (span.end_time or span.start_time),
     (SPANS, "HTTP CLIENT span"): lambda span: is_http(span) and span.kind is SpanKind.CLIENT,
     (SPANS, "HTTP SERVER span, no remote parent"): lambda span: (

@@ -30,6 +30,13 @@ UNPKG = "https://unpkg.example/react@18.2.0/umd/react.js"
         ("onClick@main.js:3:4", ("main.js", 3, 4)),
         ("E: m\n    at <anonymous>:1:2\n    at native:1:2\n    at f (b.js:2:3)", ("b.js", 2, 3)),
         ("E: m\n    at async f (file:///srv/b.mjs:2:3)", ("file:///srv/b.mjs", 2, 3)),
+        ("E: m\n    at f (address at index.android.bundle:1:23456)", ("index.android.bundle", 1, 23456)),
+        ("a.B: m\n\tat a.C$d$1.invoke(C.kt:23)\n\tat a.E.f(E.java:4)", ("C.kt", 23, None)),
+        (
+            "a.B: m\n\tat java.base/jdk.C.d(Native Method)\n\tat app//a.E.<init>(E.java:4) ~[e.jar:1.0]",
+            ("E.java", 4, None),
+        ),
+        ("a.B: at a.C.d(C.kt:23)\n\tat a.E.f(Unknown Source)", None),
         (TRACEBACK + "short", ("/srv/inner.py", 9, None)),
         (TRACEBACK + LONG, ("/srv/inner.py", 9, None)),
         (f"{TRACEBACK}{LONG}\nat f (b.js:2:3)", ("/srv/inner.py", 9, None)),

@@ -91,6 +91,7 @@ PLACES = {
         attributes=call(),
         events=[Event("exception", {"exception.type": "E", "exception.message": text}, START_NS)],
     ),
+    "status of a span": lambda text: converted_span(description=text),
     "status of a call": lambda text: converted_span(kind=SpanKind.CLIENT, attributes=call(), description=text),
     "error type of a call": lambda text: converted_span(kind=SpanKind.CLIENT, attributes=call(**{"error.type": text})),
     "status text": lambda text: converted_span(
@@ -347,13 +348,16 @@ SECRET_NAMES = (
     "social_security_number", "credit_card", "creditcard", "card.number", "card_number", "cvv", "cvc", "iban",
     "user.email", "user.full_name", "enduser.id", "app.email", "email", "email_address", "phone", "phone_number",
     "phoneNumber", "db.statement", "db.statement.parameters", "db.postgresql.values", "db.redis.args",
-    "graphql.variables", "graphql.variables.id",
+    "graphql.variables", "graphql.variables.id", "http.request.body", "http.response.body.text",
+    "messaging.message.body", "messaging.message.body.size.of", "http.request.header.x_body_size",
 )  # fmt: skip
 HARMLESS_NAMES = (
     "author", "authority", "authentication.method", "app.tokens", "usage.input_tokens", "cart.items", "keyboard",
     "primary_key", "cache.key", "app.pinned", "passenger", "compass", "secondary", "cardinality", "card.brand",
     "email.sent", "phone.model", "sessions.count", "ip.version", "app.tenant", "order.id", "service.name", "url.path",
     "http.route", "server.address", "shipping", "opt", "description", "companion",
+    "http.request.body.size", "http.response.body.size", "messaging.message.body.size",
+    "messaging.message.payload_size_bytes", "db.redis.args_length",
     "db.redis.database_index", "db.statement_count", "peer.service", "source.line", "remote.service",
 )  # fmt: skip
 

@@ -68,6 +68,10 @@ CORPUS = [
     (S + "/a?to=https%3A%2F%2Fidp.example%2Fcb%23access_token%3Dx", "/a", "shop.example", S + f"/a?to={R}"),
     (S + "/a?u=https://jo:pw@h/", "/a", "shop.example", S + f"/a?u={R}"),
     (S + "/a?u=redis%3A%2F%2F%3Apa%2Fss%40h", "/a", "shop.example", S + f"/a?u={R}"),
+    (S + "/a?u=redis://jo:pa&ss@h/&b=1", "/a", "shop.example", S + f"/a?u={R}&b=1"),
+    (S + "/a?u=redis://:pa;s=&s@h&b=1", "/a", "shop.example", S + f"/a?u={R}&b=1"),
+    (S + "/a?next=%25252Fcb%25253Ftoken%25253Dx", "/a", "shop.example", S + f"/a?next={R}"),
+    (S + "/a?%2525252574oken=x", "/a", "shop.example", S + f"/a?%2525252574oken={R}"),
     (S + "/a?json=%7B%22token%22%3A%22x%22%7D", "/a", "shop.example", S + f"/a?json={R}"),
     (S + "/a?json=%7B%22token%22%3A+%22x%22%7D", "/a", "shop.example", S + f"/a?json={R}"),
     (S + "/a?%74oken=x&api%5Fkey=y", "/a", "shop.example", S + f"/a?%74oken={R}&api%5Fkey={R}"),
@@ -219,7 +223,25 @@ def test_redact_text(text, shown, dropped):
 
 
 @pytest.mark.parametrize(
-    "unit", ["?", "a", "a.b", "a://", ":1", "?a=", "//@", "a://b:", "//a:", "&a=(", "a://(", "?a=%3D", "://a:@"]
+    "unit",
+    [
+        "?",
+        "a",
+        "?u=//a:b",
+        "?u=//a:b&",
+        "?a=%25%",
+        "a.b",
+        "a://",
+        ":1",
+        "?a=",
+        "//@",
+        "a://b:",
+        "//a:",
+        "&a=(",
+        "a://(",
+        "?a=%3D",
+        "://a:@",
+    ],
 )
 def test_redact_text_is_linear(unit):
     """No text takes long: with time that grows as the square of the length this would take minutes."""
@@ -245,6 +267,25 @@ def test_page_id_formats(url, by_hash, by_both):
     """The fragment keeps its #; a page always has an id."""
     assert urls.page_id(url, "hash") == by_hash
     assert urls.page_id(url, "path_and_hash") == by_both
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("https://h.example:80/a%20b;c=1/@d?e=%2F&f[]=g#!h", None),
+        ("/~a_b-c.d+e,f'(g)*$|^\\", None),
+        ("/a b?c= d", "/a%20b?c=%20d"),
+        ("/b\u00fccher/\u20ac", "/b%C3%BCcher/%E2%82%AC"),
+        ("/\u00fc", "/%C3%BC"),
+        ("/\u00c3\u00bc%20", "/%C3%BC%20"),  # as WSGI has it
+        ('/"<>`{}\n', '/"<>`{}%0A'),
+        ("/\ud800", "/%ED%A0%80"),
+        ("", None),
+    ],
+)
+def test_encoded(given, shown):
+    """What a browser would have encoded is; what is encoded already is not again."""
+    assert urls.encoded(given) == (given if shown is None else shown)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +341,21 @@ def test_self_traffic(url, is_self):
     assert urls.is_self_traffic(url) is is_self
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "is_self"),
+    [
+        ("POST", "/v1/metrics", True),
+        ("OPTIONS", "/v1/metrics", True),
+        ("GET", "/v1/metrics", False),
+        ("DELETE", "/v1/logs", False),
+        ("GET", "/appmonitors/11111111-2222-4333-8444-555555555555", True),
+    ],
+)
+def test_self_traffic_by_method(method, path, is_self):
+    """OTLP is POSTed, after a browser's preflight; the rest of such an address is an application's own."""
+    assert urls.is_self_traffic("https://api.shop.example" + path, method) is is_self
+
+
 @given(st.text(st.characters()) | st.from_regex(r"[a-z]{0,6}:?//[^ ]{0,30}\?[^ ]{0,30}#?.{0,10}"))
 def test_any_text_is_some_url(url):
     """Whatever stands where a URL should be."""
@@ -312,3 +368,4 @@ def test_any_text_is_some_url(url):
     urls.host(url)
     urls.bare_host(url)
     urls.is_self_traffic(url)
+    assert urls.encoded(urls.encoded(url)) == urls.encoded(url)
