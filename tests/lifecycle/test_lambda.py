@@ -79,9 +79,10 @@ needs_stops = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="process
 def test_a_connection_that_is_lost_during_a_freeze(applications, conserved, rum, lose):
     """The next invocation's events arrive on a new one, by its end or by that of the one after it."""
     conserved.answers_get_lost = lose is not Proxy.close
+    runtime = RUNTIME if lose is Proxy.forget else RUNTIME.replace("timeout=1_000", "timeout=30_000")
     with (
         Proxy(rum.endpoint) as proxy,
-        applications.start(RUNTIME, OTEL_EXPORTER_RUM_ENDPOINT=proxy.url) as function,
+        applications.start(runtime, OTEL_EXPORTER_RUM_ENDPOINT=proxy.url) as function,
     ):
         assert invoke(function, "before") == "sold before"
         assert conserved.names() == ["before"]

@@ -154,6 +154,8 @@ def test_a_shutdown_while_a_request_hangs(ready, hanging):
     each = ready(timeout=1000)
     each.answers_get_lost = True
     each.spans.export(spans(3, session_id=session(1)))
+    each.spans.force_flush(0)  # begins the request
+    assert hung.hangs.acquire(timeout=LONG_S)
     each.shutdown(100)
     assert each.stats().delivered == 0
     assert each.stats().is_balanced
