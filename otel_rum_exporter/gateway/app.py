@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from otel_rum_exporter.gateway.gate import encoding_of
 from otel_rum_exporter.gateway.otlp_answers import failure
-from otel_rum_exporter.gateway.receiver import Answer, Desk, Receiver, log_request, reply
+from otel_rum_exporter.gateway.receiver import NOT_OTLP, Answer, Desk, Receiver, head_of, reply
 from otel_rum_exporter.gateway.signals import Encoding, Signal
 
 _METRICS = "metrics are not supported: CloudWatch RUM has traces and logs only"
@@ -26,7 +25,7 @@ def build_app(desk: Desk) -> Starlette:
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False
-    app.router.default = _NotFound("none", "there is nothing here; see /v1/traces and /v1/logs", desk)
+    app.router.default = _NotFound(NOT_OTLP, "there is nothing here; see /v1/traces and /v1/logs", desk)
     return app
 
 
@@ -38,7 +37,7 @@ class _NotFound:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         begun = time.perf_counter()
-        self._desk.counts.requests[self._name, 404] += 1
-        encoding = encoding_of(Headers(scope=scope)) or Encoding.JSON
-        log_request(self._desk, scope, 404, begun)
+        head = head_of(scope)
+        encoding = encoding_of(head.headers) or Encoding.JSON
+        self._desk.note_answer(self._name, scope, head, 404, begun)
         await reply(send, Answer(404, failure(encoding, 404, self._message), encoding.content_type))

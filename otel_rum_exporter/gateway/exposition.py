@@ -46,6 +46,9 @@ def of_gateway(counts: Counts, held: Held, connections: int, *, is_ready: bool) 
     yield Metric("rum_gateway_records_rejected_total", "counter", "Of these, those that were not taken.", rejected)
     limited = [({"limit": limit}, n) for limit, n in counts.limited.items()]
     yield Metric("rum_gateway_limited_total", "counter", "Requests that a limit turned away.", limited)
+    ended = [({"reason": reason}, n) for reason, n in counts.ended.items()]
+    description = "Connections that were ended because they spoke no HTTP/1.1, or were too many, too slow or too much."
+    yield Metric("rum_gateway_connections_ended_total", "counter", description, ended)
     for name, description, value in (
         ("received_bytes", "Bytes of bodies as received.", counts.received_bytes),
         ("disconnected", "Requests whose sender went away before their end.", counts.disconnected),

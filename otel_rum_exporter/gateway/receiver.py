@@ -13,14 +13,15 @@ from msgspec import Struct
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from otel_rum_exporter.encoding import clip
+from otel_rum_exporter.gateway.access_log import log_ending, log_request
 from otel_rum_exporter.gateway.bodies import Bodies, Disconnected
 from otel_rum_exporter.gateway.counts import Counts
 from otel_rum_exporter.gateway.denials import Denied, overloaded
+from otel_rum_exporter.gateway.endings import Ending
 from otel_rum_exporter.gateway.gate import Caller, Gate, Head, encoding_of
 from otel_rum_exporter.gateway.intake import Intake, Taken
 from otel_rum_exporter.gateway.limits import Held, retry_after
-from otel_rum_exporter.gateway.log_lines import fields, place_of
+from otel_rum_exporter.gateway.log_lines import place_of
 from otel_rum_exporter.gateway.origins import Header, preflight_headers, shared_headers
 from otel_rum_exporter.gateway.otlp_answers import failure, success
 from otel_rum_exporter.gateway.refusals import Refused
@@ -28,11 +29,12 @@ from otel_rum_exporter.gateway.signals import Encoding, Signal
 from otel_rum_exporter.gateway.watch import Watch
 from otel_rum_exporter.stats import CauseLog
 
+NOT_OTLP = "none"
+"""The signal of requests that are of none."""
+
 _METHODS = "POST, OPTIONS"
-_LONGEST_PATH = 200  # characters of it in a log line
 
 _logger = logging.getLogger(__name__)
-_access = logging.getLogger("otel_rum_exporter.gateway.access")
 
 
 class Answer(Struct, frozen=True):
@@ -57,6 +59,20 @@ class Desk(Struct, frozen=True):
     log: CauseLog
     access_log: bool = False
     chance: Callable[[], float] = random.random
+
+    def note_answer(self, name: str, scope: Scope, head: Head, status: int, begun: float) -> None:
+        """Take note of what a request is answered; `begun` is of `time.perf_counter`."""
+        self.counts.requests[name, status] += 1
+        if self.access_log:
+            log_request(scope, self.gate.client_of(head), status, begun)
+
+    def note_ending(self, peer: str | None, ending: Ending) -> None:
+        """Take note of why a connection is ended that came from this address."""
+        self.counts.ended[ending.reason] += 1
+        if ending.status is not None:
+            self.counts.requests[NOT_OTLP, ending.status] += 1
+        if self.access_log:
+            log_ending(self.gate.client_of(Head(peer, Headers(), b"")), ending)
 
 
 class Receiver:
@@ -94,8 +110,7 @@ class Receiver:
             line = f"A request could not be answered: {type(error).__name__} at {place_of(error)}"
             desk.log.say(logging.ERROR, type(error).__name__, line)
             answer = self._denial(head, Denied(503, "an error of the gateway", wait_s=1.0))
-        desk.counts.requests[self._name, answer.status] += 1
-        log_request(desk, scope, answer.status, begun)
+        desk.note_answer(self._name, scope, head, answer.status, begun)
         await reply(send, answer)
 
     async def _answer(self, method: str, head: Head, receive: Receive) -> Answer:
@@ -173,19 +188,6 @@ class Receiver:
 def head_of(scope: Scope) -> Head:
     """Return the head of a request (ASGI)."""
     return Head((scope.get("client") or (None,))[0], Headers(scope=scope), scope.get("query_string", b""))
-
-
-def log_request(desk: Desk, scope: Scope, status: int, begun: float) -> None:
-    """Log a request that is answered, where that is asked for; `begun` is of `time.perf_counter`. Its query is not said."""
-    if desk.access_log:
-        said = fields(
-            method=scope["method"],
-            path=clip(scope["path"], _LONGEST_PATH),
-            status=status,
-            client=desk.gate.client_of(head_of(scope)),
-            duration_ms=round((time.perf_counter() - begun) * 1000, 1),
-        )
-        _access.info("request", extra=said)
 
 
 def _stopping(*, closes: bool = False) -> Denied:

@@ -24,7 +24,7 @@ from otel_rum_exporter.config import ConfigError
 from otel_rum_exporter.gateway.app import build_app
 from otel_rum_exporter.gateway.bodies import Bodies
 from otel_rum_exporter.gateway.clients import Clients
-from otel_rum_exporter.gateway.connection import protocol_with
+from otel_rum_exporter.gateway.connection import Connection, protocol_with
 from otel_rum_exporter.gateway.counts import Counts
 from otel_rum_exporter.gateway.gate import Gate
 from otel_rum_exporter.gateway.intake import Intake
@@ -178,12 +178,14 @@ class GatewayServer:
             access_log=options.access_log,
         )
         answering_s = options.drain_timeout / 1000 * (1 - _DELIVERY_SHARE)
-        return _config(build_app(desk), options, options.max_connections, answering_s, with_tls=True)
+        protocol = protocol_with(options.header_timeout / 1000, options.max_connections, desk.note_ending)
+        return _config(build_app(desk), options, protocol, answering_s, with_tls=True)
 
     def _operations_config(self, connections: Callable[[], int]) -> uvicorn.Config:
-        has_spool = self._settings.exporter.spool_dir is not None
+        options, has_spool = self._settings.gateway, self._settings.exporter.spool_dir is not None
         operations = Operations(self._watch, self._counts, self._held, connections, has_spool=has_spool)
-        return _config(operations.app(), self._settings.gateway, _OPERATIONS_CONNECTIONS, 1.0, with_tls=False)
+        protocol = protocol_with(options.header_timeout / 1000, _OPERATIONS_CONNECTIONS)
+        return _config(operations.app(), options, protocol, 1.0, with_tls=False)
 
     # signals
 
@@ -269,12 +271,12 @@ def _listen(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
 
 
 def _config(
-    app: ASGIApp, options: GatewayOptions, connections: int, stop_s: float, *, with_tls: bool
+    app: ASGIApp, options: GatewayOptions, protocol: type[Connection], stop_s: float, *, with_tls: bool
 ) -> uvicorn.Config:
     certificate, key = (options.tls_certificate, options.tls_key) if with_tls else (None, None)
     return uvicorn.Config(
         app,
-        http=protocol_with(options.header_timeout / 1000, connections),
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,

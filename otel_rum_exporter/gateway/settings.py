@@ -135,7 +135,12 @@ class GatewayOptions:
         OPERATIONS_PORT, whole(0, 65535), "Port of the same; 0 takes a free one.", variable=False
     )
     log_format: LogFormat = option("logfmt", choice(get_args(LogFormat)), "How log lines are written.", variable=False)
-    access_log: bool = option(default=False, kind=flag(), doc="Logs a line for each request.", variable=False)
+    access_log: bool = option(
+        default=False,
+        kind=flag(),
+        doc="Logs a line for each request, and for each connection that is ended without one.",
+        variable=False,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
