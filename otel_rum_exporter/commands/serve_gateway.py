@@ -32,6 +32,8 @@ Send to it{where}; items need session.id:
 {variables}
 """
 
+_SPOOL_UNUSABLE = "The spool is not usable; --spool-dir names another place, --no-spool does without:"
+
 Flags = Mapping[str, Mapping[str, Any]]
 
 _OF_EXPORTER = ("endpoint", "region", "app_monitor_id", "auth", "spool_dir")
@@ -125,12 +127,15 @@ def _why_not(error: OSError) -> str:
 
 def _make_spool(settings: Settings) -> None:
     """Find out now whether events can be kept on disk: what is answered with 200 relies on it."""
-    if settings.exporter.spool_dir is None:
+    path = settings.exporter.spool_dir
+    if path is None:
         return
     try:
-        SpoolDirectory(settings.exporter.spool_dir)
+        SpoolDirectory(path)
     except SpoolError as error:
-        _exit("The spool is not usable; --spool-dir names another place, --no-spool does without:", str(error))
+        _exit(_SPOOL_UNUSABLE, str(error))
+    if not os.access(path, os.W_OK | os.X_OK):
+        _exit(_SPOOL_UNUSABLE, f"the spool directory {path} cannot be written to")
 
 
 def _exit(*lines: str) -> NoReturn:

@@ -222,6 +222,15 @@ def test_a_spool_that_cannot_be_used(tmp_path):
     assert errors.startswith("The spool is not usable")
 
 
+def test_a_spool_that_cannot_be_written_to(tmp_path):
+    """Likewise where a directory is there and takes no file."""
+    with small_disk(tmp_path / "disk", "1m,mode=700,ro") as disk:
+        code, _, errors = run("--spool-dir", disk, "--app-monitor-id", MONITOR, *FREE_PORTS)
+    assert code == 2
+    assert errors.startswith("The spool is not usable")
+    assert errors.endswith(f"the spool directory {disk} cannot be written to\n")
+
+
 @pytest.mark.parametrize(
     ("taken_port", "other_port"), [("--port", "--operations-port"), ("--operations-port", "--port")]
 )
