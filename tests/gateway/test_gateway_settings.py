@@ -199,6 +199,16 @@ def test_a_token_may_stand_in_several_places(settings, tmp_path, way):
     assert tokens.find(TOKEN + "x") is None
 
 
+def test_files_that_windows_wrote(tmp_path):
+    """Some of its editors begin a file with a byte order mark, which is no part of what it says."""
+    path, token = tmp_path / "gateway.toml", tmp_path / "token"
+    token.write_text(TOKEN, encoding="utf-8-sig")
+    path.write_text(f"[gateway]\nport = 1\n[[tokens]]\ntoken_file = '{token}'\n", encoding="utf-8-sig")
+    found = load({}, VARIABLES, path)
+    assert found.gateway.port == 1
+    assert found.policy.tokens.find(TOKEN) is not None
+
+
 def test_a_tokens_own_limits(settings):
     """A token has its own limits, or those of [limits]."""
     text = (
