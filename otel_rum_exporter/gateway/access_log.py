@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 
 from starlette.types import Scope
 
 from otel_rum_exporter.encoding import clip
 from otel_rum_exporter.gateway.endings import Ending
 from otel_rum_exporter.gateway.log_lines import fields
+from otel_rum_exporter.gateway.refusals import MAX_REASON
 
 _LONGEST_PATH = 200  # characters of it in a line
 
 _logger = logging.getLogger("otel_rum_exporter.gateway.access")
 
 
-def log_request(scope: Scope, client: str, status: int, begun: float) -> None:
-    """Log a request that is answered; `begun` is of `time.perf_counter`. Its query is not said."""
-    said = fields(
-        method=scope["method"],
-        path=clip(scope["path"], _LONGEST_PATH),
-        status=status,
-        client=client,
-        duration_ms=round((time.perf_counter() - begun) * 1000, 1),
-    )
-    _logger.info("request", extra=said)
+def log_request(scope: Scope, client: str, status: int, reason: str, begun: float) -> None:
+    """Log a request that is answered; its query is not said.
+
+    Args:
+        scope: The request (ASGI).
+        client: Its address.
+        status: The answer's.
+        reason: What its sender was told, if there was anything to tell.
+        begun: When it came, of `time.perf_counter`.
+    """
+    said: dict[str, object] = {
+        "method": scope["method"],
+        "path": clip(scope["path"], _LONGEST_PATH),
+        "status": status,
+        "client": client,
+        "duration_ms": round((time.perf_counter() - begun) * 1000, 1),
+    }
+    _log("request", said | ({"reason": clip(reason, MAX_REASON)} if reason else {}))
 
 
 def log_ending(client: str, ending: Ending) -> None:
     """Log a connection that is ended."""
-    _logger.info("connection ended", extra=fields(reason=ending.reason, status=ending.status or "-", client=client))
+    answered = {} if ending.status is None else {"status": ending.status}
+    _log("connection ended", {**answered, "client": client, "reason": ending.reason})
+
+
+def _log(what: str, said: Mapping[str, object]) -> None:
+    _logger.info(what, extra=fields(**said))

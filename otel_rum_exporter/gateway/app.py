@@ -8,10 +8,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from otel_rum_exporter.gateway.gate import encoding_of
-from otel_rum_exporter.gateway.otlp_answers import failure
-from otel_rum_exporter.gateway.receiver import NOT_OTLP, Answer, Desk, Receiver, head_of, reply
-from otel_rum_exporter.gateway.signals import Encoding, Signal
+from otel_rum_exporter.gateway.receiver import NOT_OTLP, Desk, Receiver, head_of, reply
+from otel_rum_exporter.gateway.signals import Signal
 
 _METRICS = "metrics are not supported: CloudWatch RUM has traces and logs only"
 
@@ -37,7 +35,7 @@ class _NotFound:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         begun = time.perf_counter()
-        head = head_of(scope)
-        encoding = encoding_of(head.headers) or Encoding.JSON
-        self._desk.note_answer(self._name, scope, head, 404, begun)
-        await reply(send, Answer(404, failure(encoding, 404, self._message), encoding.content_type))
+        head, desk = head_of(scope), self._desk
+        answer = desk.preflight(scope["method"], head) or desk.failure(head, 404, self._message)
+        desk.note_answer(self._name, scope, head, answer, begun)
+        await reply(send, answer)

@@ -38,12 +38,13 @@ _logger = logging.getLogger(__name__)
 
 
 class Answer(Struct, frozen=True):
-    """What is answered."""
+    """What is answered. `said` is what the body says in words, for the access log."""
 
     status: int
     body: bytes = b""
     content_type: str = ""
     headers: Sequence[Header] = ()
+    said: str = ""
 
 
 class Desk(Struct, frozen=True):
@@ -60,11 +61,31 @@ class Desk(Struct, frozen=True):
     access_log: bool = False
     chance: Callable[[], float] = random.random
 
-    def note_answer(self, name: str, scope: Scope, head: Head, status: int, begun: float) -> None:
+    def preflight(self, method: str, head: Head) -> Answer | None:
+        """Return the answer to a page's preflight; None for any other request."""
+        if method != "OPTIONS" or "origin" not in head.headers:
+            return None
+        try:
+            origin = self.gate.allowed_origin(head.headers)
+        except Denied as denied:
+            return self.failure(head, denied.status, denied.message)
+        return Answer(204, headers=(*shared_headers(origin), *preflight_headers()))
+
+    def failure(self, head: Head, status: int, message: str, headers: Sequence[Header] = ()) -> Answer:
+        """Return the answer to a request that is not taken; pages of an allowed origin can read it."""
+        try:
+            origin = self.gate.allowed_origin(head.headers)
+        except Denied:
+            origin = None
+        encoding = encoding_of(head.headers) or Encoding.JSON
+        body = failure(encoding, status, message)
+        return Answer(status, body, encoding.content_type, (*shared_headers(origin), *headers), message)
+
+    def note_answer(self, name: str, scope: Scope, head: Head, answer: Answer, begun: float) -> None:
         """Take note of what a request is answered; `begun` is of `time.perf_counter`."""
-        self.counts.requests[name, status] += 1
+        self.counts.requests[name, answer.status] += 1
         if self.access_log:
-            log_request(scope, self.gate.client_of(head), status, begun)
+            log_request(scope, self.gate.client_of(head), answer.status, answer.said, begun)
 
     def note_ending(self, peer: str | None, ending: Ending) -> None:
         """Take note of why a connection is ended that came from this address."""
@@ -97,7 +118,7 @@ class Receiver:
             desk.counts.disconnected += 1
             return
         except Refused as refused:
-            answer = self._failure(head, refused.http_status, str(refused))
+            answer = desk.failure(head, refused.http_status, str(refused))
         except Denied as denied:
             answer = self._denial(head, denied)
         except asyncio.CancelledError:
@@ -110,16 +131,16 @@ class Receiver:
             line = f"A request could not be answered: {type(error).__name__} at {place_of(error)}"
             desk.log.say(logging.ERROR, type(error).__name__, line)
             answer = self._denial(head, Denied(503, "an error of the gateway", wait_s=1.0))
-        desk.note_answer(self._name, scope, head, answer.status, begun)
+        desk.note_answer(self._name, scope, head, answer, begun)
         await reply(send, answer)
 
     async def _answer(self, method: str, head: Head, receive: Receive) -> Answer:
         desk = self._desk
-        if method not in ("POST", "OPTIONS") or (method == "OPTIONS" and "origin" not in head.headers):
+        if preflight := desk.preflight(method, head):
+            return preflight
+        if method != "POST":
             raise Denied(405, f"the method is to be {_METHODS}", ("allow", _METHODS))
         origin = desk.gate.allowed_origin(head.headers)
-        if method == "OPTIONS":
-            return Answer(204, headers=(*shared_headers(origin), *preflight_headers()))
         client = desk.gate.client_of(head)
         caller = desk.gate.enter(head, client, origin)
         if desk.watch.is_draining:  # what is being read already is still taken
@@ -163,7 +184,7 @@ class Receiver:
         for reason, number in taken.rejected.items():
             counts.rejected[self._name, reason] += number
         body = success(self._signal, caller.encoding, sum(taken.rejected.values()), taken.message)
-        return Answer(200, body, caller.encoding.content_type, shared_headers(origin))
+        return Answer(200, body, caller.encoding.content_type, shared_headers(origin), taken.message)
 
     def _denial(self, head: Head, denied: Denied) -> Answer:
         if denied.limit:
@@ -173,16 +194,7 @@ class Receiver:
             headers += (("retry-after", str(retry_after(denied.wait_s, self._desk.chance()))),)
         if denied.closes:
             headers += (("connection", "close"),)
-        return self._failure(head, denied.status, denied.message, headers)
-
-    def _failure(self, head: Head, status: int, message: str, headers: Sequence[Header] = ()) -> Answer:
-        try:
-            origin = self._desk.gate.allowed_origin(head.headers)
-        except Denied:
-            origin = None
-        encoding = encoding_of(head.headers) or Encoding.JSON
-        body = failure(encoding, status, message)
-        return Answer(status, body, encoding.content_type, (*shared_headers(origin), *headers))
+        return self._desk.failure(head, denied.status, denied.message, headers)
 
 
 def head_of(scope: Scope) -> Head:
