@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import ssl
 import sys
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from otel_rum_exporter.commands.readiness import tell_ready
 from otel_rum_exporter.config import ConfigError
 from otel_rum_exporter.gateway.log_lines import write_logs
 from otel_rum_exporter.gateway.server import Addresses, GatewayServer
@@ -33,6 +35,8 @@ Send to it{where}; items need session.id:
 """
 
 _SPOOL_UNUSABLE = "The spool is not usable; --spool-dir names another place, --no-spool does without:"
+
+_logger = logging.getLogger(__name__)
 
 Flags = Mapping[str, Mapping[str, Any]]
 
@@ -68,8 +72,13 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
     def reload(running: Settings) -> Settings:
         return load(flags, os.environ, path, running)
 
+    def welcome(addresses: Addresses) -> None:
+        if settings.gateway.log_format == "logfmt":  # else what reads the output reads JSON
+            click.echo(greeting(settings, addresses))
+        tell_ready()
+
     try:
-        server = GatewayServer(settings, lambda addresses: click.echo(greeting(settings, addresses)), reload)
+        server = GatewayServer(settings, welcome, reload)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]
         hint = "; --port and --operations-port 0 take free ones" if error.errno == errno.EADDRINUSE else ""
@@ -148,8 +157,8 @@ def _warn(settings: Settings) -> None:
     gateway = settings.gateway
     if not is_loopback(gateway.host):
         if gateway.tls_certificate is None:
-            click.echo("Warning: tokens and telemetry travel in the clear; put a proxy with TLS in front.", err=True)
+            _logger.warning("Tokens and telemetry travel in the clear; put a proxy with TLS in front")
         if not settings.policy.needs_token:
-            click.echo("Warning: anybody who reaches this address can send telemetry.", err=True)
+            _logger.warning("Anybody who reaches %s can send telemetry", gateway.host)
     if not is_loopback(gateway.operations_host):
-        click.echo("Warning: /metrics is open to whoever reaches its address.", err=True)
+        _logger.warning("Anybody who reaches %s can read /metrics", gateway.operations_host)

@@ -29,7 +29,7 @@ from otel_rum_exporter.gateway.counts import Counts
 from otel_rum_exporter.gateway.gate import Gate
 from otel_rum_exporter.gateway.intake import Intake
 from otel_rum_exporter.gateway.limits import Held
-from otel_rum_exporter.gateway.log_lines import place_of
+from otel_rum_exporter.gateway.log_lines import fields, place_of
 from otel_rum_exporter.gateway.open_files import allow_open_files
 from otel_rum_exporter.gateway.operations import Operations
 from otel_rum_exporter.gateway.receiver import Desk
@@ -132,11 +132,13 @@ class GatewayServer:
         # what an earlier gateway left in the spool leaves from now on
         await asyncio.to_thread(self.pipeline.admit_spans, [])
         try:
+            _logger.info("Listening", extra=fields(**self.addresses._asdict()))
             self._on_ready(self.addresses)
             await self._stopping.wait()
         finally:
             deadline = time.monotonic() + self._settings.gateway.drain_timeout / 1000
             self._watch.is_draining = receiver.should_exit = True
+            _logger.info("About to stop")
             await serving[0]
             await asyncio.to_thread(self._shut_pipeline, deadline)
             watching.cancel()
@@ -146,6 +148,15 @@ class GatewayServer:
     def _shut_pipeline(self, deadline: float) -> None:
         left = max(0.0, deadline - time.monotonic())
         self.pipeline.shutdown(min(left, max(left * _DELIVERY_SHARE, self._settings.exporter.shutdown_timeout_s)))
+        last = self.pipeline.stats()
+        became = fields(
+            accepted=last.accepted,
+            delivered=last.delivered,
+            dead_lettered=sum(last.dead_lettered.values()),
+            dropped=sum(last.events_dropped.values()),
+            queued=last.queued,
+        )
+        _logger.info("Stopped", extra=became)
 
     async def _watch_on(self) -> None:
         while True:

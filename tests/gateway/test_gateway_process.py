@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -249,7 +250,43 @@ def test_warnings_where_others_reach_it(configured):
     gateway.popen.terminate()
     errors = gateway.end()
     assert "travel in the clear" in errors
-    assert "anybody who reaches this address" in errors
+    assert "Anybody who reaches 0.0.0.0 can send telemetry" in errors
+
+
+def test_a_log_for_machines(rum, tmp_path):
+    """With log_format json all that is written is JSON, from the addresses on to what became of the events."""
+    path = tmp_path / "gateway.toml"
+    path.write_text(
+        "[gateway]\nhost = '0.0.0.0'\nallow_anonymous = true\nlog_format = 'json'\n" + exporter_table(rum, tmp_path)
+    )
+    command = [PROGRAM, "gateway", *FREE_PORTS, "--config", str(path)]
+    with subprocess.Popen(
+        command, env=bare_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as popen:
+        lines = []
+        while not lines or lines[-1]["message"] != "Listening":
+            lines.append(json.loads(popen.stderr.readline()))
+        with contextlib.closing(Client(lines[-1]["url"])) as client:
+            assert client.post(spans(3)).status == 200
+        popen.terminate()
+        output, errors = popen.communicate(timeout=WAIT_S)
+    lines += map(json.loads, errors.splitlines())
+    assert output == ""
+    assert [each["level"] for each in lines[:3]] == ["warning", "warning", "info"]
+    assert (lines[3]["message"], lines[-1]["message"]) == ("About to stop", "Stopped")
+    said = {name: lines[-1][name] for name in ("accepted", "delivered", "dead_lettered", "dropped", "queued")}
+    assert said["accepted"] == sum(number for name, number in said.items() if name != "accepted") == 3
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="systemd is Linux's")
+def test_systemd_is_told(configured, tmp_path):
+    """A service of Type=notify counts as started when the gateway listens, and not before."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        notified.settimeout(WAIT_S)
+        gateway = configured(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        assert notified.recv(100) == b"READY=1"
+        assert gateway.operations("/readyz").status == 200
 
 
 # TLS
