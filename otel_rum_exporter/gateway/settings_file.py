@@ -247,8 +247,11 @@ class _Loading:
         return Policy(tokens, origins, monitors, needs_token=needs_token)
 
     def _check_gateway(self, gateway: GatewayOptions, policy: Policy) -> None:
-        is_open = not policy.tokens and not gateway.allow_anonymous
-        if is_open and not is_loopback(gateway.host) and not self._array("tokens"):
+        is_open = not (policy.tokens or self._array("tokens") or gateway.allow_anonymous)
+        if is_open and is_loopback(gateway.host) and gateway.trusted_proxies:
+            reason = "others than this machine send by way of them: add [[tokens]], or --allow-anonymous"
+            self._problem("gateway.trusted_proxies", reason)
+        elif is_open and not is_loopback(gateway.host):
             facts = options_of(GatewayOptions)["host"]
             accepts = "without tokens an address that only this machine reaches; add [[tokens]], or --allow-anonymous"
             self._problems.append(refused("gateway.host", facts, None, gateway.host, accepts))

@@ -239,6 +239,7 @@ BROWSER = f'kind = "browser"\ntoken = "{TOKEN}"\n'
             "gateway.host: '0.0.0.0' given, accepted: without tokens an address that only",
         ),
         ("[gateway]\nhost = '::'\n", "gateway.host: '::' given, accepted: without tokens"),
+        ("[gateway]\ntrusted_proxies = '127.0.0.1'\n", "gateway.trusted_proxies: others than this machine send by way"),
         ("[gateway]\nhost = 'gateway.example'\n", "gateway.host: 'gateway.example' given"),
         ("[limits]\ndepth = 41\n", "limits.depth: 41 given, accepted: an integer from 1 to 40"),
         ("[exporter]\nregion = 'moon'\n", "region (OTEL_EXPORTER_RUM_REGION): 'moon' given"),
@@ -293,10 +294,16 @@ def test_an_app_monitor_is_needed(settings):
 
 
 @pytest.mark.parametrize(
-    "text", ["host = '0.0.0.0'\nallow_anonymous = true\n", f"host = '::'\n[[tokens]]\ntoken = '{TOKEN}'\n"]
+    "text",
+    [
+        "host = '0.0.0.0'\nallow_anonymous = true\n",
+        "trusted_proxies = '127.0.0.1'\nallow_anonymous = true\n",
+        f"host = '::'\n[[tokens]]\ntoken = '{TOKEN}'\n",
+        f"trusted_proxies = '127.0.0.1'\n[[tokens]]\ntoken = '{TOKEN}'\n",
+    ],
 )
 def test_what_may_listen_for_others(settings, text):
-    """With tokens, or when it is asked for in so many words, a gateway listens beyond this machine."""
+    """With tokens, or when it is asked for in so many words, a gateway serves others than this machine."""
     found = settings(f"[gateway]\n{text}")
     assert found.policy.needs_token == ("tokens" in text)
 

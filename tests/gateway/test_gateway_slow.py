@@ -113,7 +113,10 @@ def test_more_connections_than_allowed(gateways, rum):
 def test_bodies_in_flight_are_bounded_by_client(gateways, rum):
     """A client with bodies that do not end gets 429 for what is over its share; another one is answered."""
     mib = 1024 * 1024
-    gateway = gateways(rum, f"[gateway]\nmax_in_flight_bytes = {mib}\ntrusted_proxies = '127.0.0.1'\n" + NO_RATES)
+    gateway = gateways(
+        rum,
+        f"[gateway]\nmax_in_flight_bytes = {mib}\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n" + NO_RATES,
+    )
     greedy = gateway.client(x_forwarded_for="192.0.2.1")
     begin = HEAD + b"x-forwarded-for: 192.0.2.1\r\ncontent-length: 300000\r\n\r\n"
     with connections(greedy, 1, begin + b"x" * 200_000):
@@ -131,7 +134,7 @@ def test_bodies_in_flight_are_bounded_by_client(gateways, rum):
 
 def test_one_abusive_client_takes_nothing_from_others(gateways, rum):
     """While one client sends as fast as it can, all that others send is taken."""
-    gateway = gateways(rum, "[gateway]\ntrusted_proxies = '127.0.0.1'\n")
+    gateway = gateways(rum, "[gateway]\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n")
     is_over, statuses = threading.Event(), []
 
     def abuse():
