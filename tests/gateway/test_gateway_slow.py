@@ -132,6 +132,24 @@ def test_bodies_in_flight_are_bounded_by_client(gateways, rum):
     assert gateway.metric("rum_gateway_in_flight_bytes") == 0
 
 
+def test_bodies_in_flight_are_bounded_in_all(gateways, rum):
+    """Where others have all the room there is, a request is answered with 503: whoever sent it is to send it again."""
+    mib = 1024 * 1024
+    gateway = gateways(
+        rum,
+        f"[gateway]\nmax_in_flight_bytes = {mib}\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n" + NO_RATES,
+    )
+    with contextlib.ExitStack() as stack:
+        for number in range(5):
+            head = HEAD + b"x-forwarded-for: 192.0.2.%d\r\ncontent-length: 300000\r\n\r\n" % number
+            stack.enter_context(connections(gateway.client(), 1, head + b"x" * 200_000))
+        for _ in range(10_000):
+            if gateway.metric("rum_gateway_in_flight_bytes") >= 1_000_000:
+                break
+        answer = gateway.client(x_forwarded_for="192.0.2.9").post(b"x" * 100_000)
+        assert (answer.status, "in flight" in answer.status_message) == (503, True)
+
+
 def test_one_abusive_client_takes_nothing_from_others(gateways, rum):
     """While one client sends as fast as it can, all that others send is taken."""
     gateway = gateways(rum, "[gateway]\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n")
