@@ -25,6 +25,7 @@ def test_a_gateway_that_is_well(gateway):
     assert (gateway.operations("/healthz").status, gateway.operations("/readyz").body) == (200, b"ready\n")
     assert gateway.client().get("/metrics").status == 404
     assert gateway.operations("/v1/traces").status == 404
+    assert gateway.operations("/metrics/").status == 404
 
 
 def test_metrics(gateway):
@@ -52,6 +53,7 @@ def test_metrics(gateway):
     described = {line.split()[2] for line in lines if line.startswith("# HELP ")}
     assert described == {line.split()[2] for line in lines if line.startswith("# TYPE ")}
     assert {re.split(r"[ {]", line)[0] for line in samples} <= described
+    assert not [line for line in lines if "Of these" in line]  # each is shown on its own
 
 
 def test_every_metric_of_the_pipeline_is_there():
