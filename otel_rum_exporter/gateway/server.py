@@ -212,6 +212,8 @@ class GatewayServer:
                 loop.add_signal_handler(number, handler)
             except NotImplementedError:  # on Windows
                 signal.signal(number, lambda *_: self.stop())
+        if hasattr(signal, "SIGHUP"):  # what came until now was kept back
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def read_anew(self) -> None:
         """Read tokens, app monitors and origins anew; those that were, stay where the new ones are of no use."""

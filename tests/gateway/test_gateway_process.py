@@ -490,7 +490,7 @@ def test_sighup(configured, tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
 def test_sighup_before_the_gateway_is_there(configured):
-    """A signal that comes while the program is still being read in is not its end."""
+    """A signal that comes while the program is still being read in is not its end, and not lost."""
     script = """
 import os, signal, sys
 class Early:
@@ -501,8 +501,11 @@ sys.meta_path.insert(0, Early())
 from otel_rum_exporter.cli import main
 main()
 """
-    with configured(program=(sys.executable, "-c", script)).client() as client:
+    gateway = configured(program=(sys.executable, "-c", script))
+    with gateway.client() as client:
         assert client.post(spans()).status == 200
+    gateway.signal(signal.SIGTERM)
+    assert 'message="Read anew: 0 tokens, 0 app monitors"' in gateway.end()
 
 
 # without the compiled parts
