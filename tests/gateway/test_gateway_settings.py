@@ -46,6 +46,7 @@ def test_without_any_configuration_but_the_app_monitor():
     found = load({}, VARIABLES, None)
     assert (found.gateway.host, found.gateway.port) == ("127.0.0.1", 4318)
     assert (found.gateway.operations_host, found.gateway.operations_port) == ("127.0.0.1", 13133)
+    assert found.gateway.idle_timeout > 60_000  # after which load balancers end a connection, who have to come first
     exporter = found.exporter
     assert (exporter.session, exporter.spool_fsync, exporter.overflow) == ("require", True, "drop_newest")
     assert exporter.spool_dir is not None
