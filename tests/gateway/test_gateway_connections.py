@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 import sys
+import threading
 
 import pytest
 from gateway_requests import WAIT_S, spans
@@ -135,6 +136,22 @@ def test_answers_that_nobody_reads(gateways, rum):
             break
     assert gateway.metric("rum_gateway_connections") == 1
     assert gateway.metric("rum_gateway_faults_total") == 0
+
+
+def test_answers_that_nobody_reads_are_counted(gateways, rum):
+    """Whoever asks no faster than it is answered, and never reads, is cut off for that."""
+    gateway = gateways(rum, "[gateway]\nheader_timeout = 200\n" + NO_RATES)
+    counts, pause = gateway.server._counts, threading.Event()
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        raw.settimeout(WAIT_S)
+        raw.connect(gateway.client().address)
+        with contextlib.suppress(ConnectionError):
+            for sent in range(20, 1_000_000, 20):
+                raw.sendall(b"GET / HTTP/1.1\r\nhost: g\r\n\r\n" * 20)
+                while counts.requests["none", 404] < sent and not counts.ended:
+                    pause.wait(0.001)
+    assert counts.ended == {"answers_unread": 1}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="127.0.0.2 is an address of Linux's own")
