@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from email.utils import formatdate
 from http import HTTPStatus
 
 from msgspec import Struct
@@ -39,6 +40,7 @@ class Ending(Struct, frozen=True):
         encoding = Encoding.JSON
         body = failure(encoding, self.status, self.message)
         headers = [
+            ("date", formatdate(usegmt=True)),
             *self.headers,
             ("content-type", encoding.content_type),
             ("content-length", str(len(body))),

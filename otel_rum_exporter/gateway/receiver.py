@@ -87,6 +87,12 @@ class Desk(Struct, frozen=True):
         if self.access_log:
             log_request(scope, self.gate.client_of(head), answer.status, answer.said, begun)
 
+    def note_disconnect(self, scope: Scope, head: Head, begun: float) -> None:
+        """Take note of a request whose sender went away before its end."""
+        self.counts.disconnected += 1
+        if self.access_log:
+            log_request(scope, self.gate.client_of(head), None, "the sender went away", begun)
+
     def note_ending(self, peer: str | None, ending: Ending) -> None:
         """Take note of why a connection is ended that came from this address."""
         self.counts.ended[ending.reason] += 1
@@ -115,7 +121,7 @@ class Receiver:
         try:
             answer = await self._answer(scope["method"], head, receive)
         except Disconnected:
-            desk.counts.disconnected += 1
+            desk.note_disconnect(scope, head, begun)
             return
         except Refused as refused:
             answer = desk.failure(head, refused.http_status, str(refused))

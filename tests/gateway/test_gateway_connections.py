@@ -107,7 +107,7 @@ def test_what_no_request_has_a_say_in_is_not_silent(gateways, rum, caplog, sent,
         *_, answer = closed(raw).split(b"HTTP/1.1 ")
     if status is not None:
         head, _, body = answer.partition(b"\r\n\r\n")
-        assert (int(head[:3]), b"content-type: application/json" in head) == (status, True)
+        assert (int(head[:3]), b"content-type: application/json" in head, b"\r\ndate: " in head) == (status, True, True)
         assert json.loads(body)["message"].startswith(message)
         assert gateway.metric(f'rum_gateway_requests_total{{signal="none",status="{status}"}}') == 1
     assert gateway.metric(f'rum_gateway_connections_ended_total{{reason="{reason}"}}') == 1

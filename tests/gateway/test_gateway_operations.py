@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -200,3 +201,19 @@ def test_the_access_log(gateways, rum, caplog):
     (path, status) = said[-1]
     assert (path.startswith(r'"/a b\nccc'), len(path) < 250, status) == (True, True, "404")
     assert "canary" not in "".join(lines)
+
+
+def test_a_sender_that_went_away_is_in_the_access_log(gateways, rum, caplog):
+    """Nobody was told anything: the line has no status."""
+    caplog.set_level(logging.INFO, "otel_rum_exporter.gateway.access")
+    gateway = gateways(rum, "[gateway]\naccess_log = true\n" + NO_RATES)
+    with gateway.client().raw() as raw:
+        raw.sendall(
+            b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+        )
+        raw.shutdown(socket.SHUT_WR)
+        assert raw.recv(100) == b""
+    while not gateway.metric("rum_gateway_disconnected_total"):
+        pass
+    assert 'reason="the sender went away"' in (line := LineFormatter(as_json=False).format(caplog.records[-1]))
+    assert " status=" not in line
