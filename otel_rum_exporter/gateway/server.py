@@ -37,7 +37,7 @@ from otel_rum_exporter.gateway.settings import GatewayOptions, Settings
 from otel_rum_exporter.gateway.watch import EVERY_S, Watch
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.sockets import listen, url_of
-from otel_rum_exporter.stats import CauseLog, printable
+from otel_rum_exporter.stats import CauseLog, Statistics, printable
 
 _DELIVERY_SHARE = 0.3  # of the time to drain, for the last deliveries; with a spool they may as well wait
 _OPERATIONS_CONNECTIONS = 100
@@ -148,15 +148,7 @@ class GatewayServer:
     def _shut_pipeline(self, deadline: float) -> None:
         left = max(0.0, deadline - time.monotonic())
         self.pipeline.shutdown(min(left, max(left * _DELIVERY_SHARE, self._settings.exporter.shutdown_timeout_s)))
-        last = self.pipeline.stats()
-        became = fields(
-            accepted=last.accepted,
-            delivered=last.delivered,
-            dead_lettered=sum(last.dead_lettered.values()),
-            dropped=sum(last.events_dropped.values()),
-            queued=last.queued,
-        )
-        _logger.info("Stopped", extra=became)
+        _logger.info("Stopped", extra=fields(**_balance(self.pipeline.stats())))
 
     async def _watch_on(self) -> None:
         while True:
@@ -272,6 +264,17 @@ async def _started(servers: Sequence[_Server], serving: Sequence[asyncio.Future[
         if each.done():
             accepting.cancel()
             each.result()
+
+
+def _balance(statistics: Statistics) -> dict[str, int]:
+    """Return what became of the events, as the equation that promises it has them."""
+    return {
+        "accepted": statistics.accepted,
+        "delivered": statistics.delivered,
+        "dead_lettered": sum(statistics.dead_lettered.values()),
+        "dropped": sum(statistics.events_dropped.values()),
+        "queued": statistics.queued,
+    }
 
 
 def _listen(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
