@@ -11,8 +11,8 @@ _OF_THE_DEMO = ("flask", "requests", "opentelemetry.")
 def main() -> None:
     """Run the command line."""
     if sys.argv[1:2] == ["gateway"] and hasattr(signal, "SIGHUP"):
-        # it has a handler later; until then, and its imports take a while, the signal would be the end of it
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # it has a handler later; until then, and its imports take a while, the signal waits instead of ending it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         from otel_rum_exporter.commands import commands  # noqa: PLC0415 - needs the extra `server`
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import ssl
 import sys
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from otel_rum_exporter.commands.readiness import tell_ready
 from otel_rum_exporter.config import ConfigError, ignored_variables
 from otel_rum_exporter.gateway.log_lines import write_logs
 from otel_rum_exporter.gateway.server import Addresses, GatewayServer
@@ -31,6 +33,10 @@ Send to it{where}; items need session.id:
 
 {variables}
 """
+
+_SPOOL_UNUSABLE = "The spool is not usable; --spool-dir names another place, --no-spool does without:"
+
+_logger = logging.getLogger(__name__)
 
 Flags = Mapping[str, Mapping[str, Any]]
 
@@ -54,11 +60,11 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
 
     Errors: exit code 2 with all problems of the configuration; click's one-line error when it cannot listen.
     """
-    for line in ignored_variables(os.environ):
-        click.echo(f"Warning: {line}", err=True)
     settings = _loaded(flags, path)
     if check:
         click.echo("\n".join(shown(settings)))
+        for line in ignored_variables(os.environ):
+            click.echo(f"Warning: {line}", err=True)
         return
     _check_tls(settings.gateway)
     _make_spool(settings)
@@ -68,8 +74,13 @@ def serve(flags: Flags, path: Path | None, *, check: bool) -> None:
     def reload(running: Settings) -> Settings:
         return load(flags, os.environ, path, running)
 
+    def welcome(addresses: Addresses) -> None:
+        if settings.gateway.log_format == "logfmt":  # else what reads the output reads JSON
+            click.echo(greeting(settings, addresses))
+        tell_ready()
+
     try:
-        server = GatewayServer(settings, lambda addresses: click.echo(greeting(settings, addresses)), reload)
+        server = GatewayServer(settings, welcome, reload)
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]
         hint = "; --port and --operations-port 0 take free ones" if error.errno == errno.EADDRINUSE else ""
@@ -99,7 +110,8 @@ def _loaded(flags: Flags, path: Path | None) -> Settings:
     try:
         return load(flags, os.environ, path)
     except ConfigError as error:
-        _exit("The gateway's configuration is not usable:", *map(str, error.problems))
+        misspelt = ignored_variables(os.environ)  # which may be all that is wrong
+        _exit("The gateway's configuration is not usable:", *map(str, error.problems), *misspelt)
 
 
 def _check_tls(gateway: GatewayOptions) -> None:
@@ -127,12 +139,15 @@ def _why_not(error: OSError) -> str:
 
 def _make_spool(settings: Settings) -> None:
     """Find out now whether events can be kept on disk: what is answered with 200 relies on it."""
-    if settings.exporter.spool_dir is None:
+    path = settings.exporter.spool_dir
+    if path is None:
         return
     try:
-        SpoolDirectory(settings.exporter.spool_dir)
+        SpoolDirectory(path)
     except SpoolError as error:
-        _exit("The spool is not usable; --spool-dir names another place, --no-spool does without:", str(error))
+        _exit(_SPOOL_UNUSABLE, str(error))
+    if not os.access(path, os.W_OK | os.X_OK):
+        _exit(_SPOOL_UNUSABLE, f"the spool directory {path} cannot be written to")
 
 
 def _exit(*lines: str) -> NoReturn:
@@ -143,10 +158,12 @@ def _exit(*lines: str) -> NoReturn:
 def _warn(settings: Settings) -> None:
     """Say what is legal, and wrong in most places."""
     gateway = settings.gateway
+    for line in ignored_variables(os.environ):
+        _logger.warning("%s", line)
     if not is_loopback(gateway.host):
         if gateway.tls_certificate is None:
-            click.echo("Warning: tokens and telemetry travel in the clear; put a proxy with TLS in front.", err=True)
+            _logger.warning("Tokens and telemetry travel in the clear; put a proxy with TLS in front")
         if not settings.policy.needs_token:
-            click.echo("Warning: anybody who reaches this address can send telemetry.", err=True)
+            _logger.warning("Anybody who reaches %s can send telemetry", gateway.host)
     if not is_loopback(gateway.operations_host):
-        click.echo("Warning: /metrics is open to whoever reaches its address.", err=True)
+        _logger.warning("Anybody who reaches %s can read /metrics", gateway.operations_host)

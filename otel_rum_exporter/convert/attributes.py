@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from typing import Annotated, Any, TypeGuard, TypeVar
 
@@ -68,10 +69,14 @@ def read(attributes: dict[str, Any], model: type[Model]) -> Model:
     try:
         return msgspec.convert(attributes, model)
     except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for keys of lone surrogates
-        fields = msgspec.structs.fields(model)
-        return model(**{
-            field.name: (text if field.type == Text else integer)(attributes, field.encode_name) for field in fields
-        })  # fmt: skip
+        return model(**{name: read_as(attributes, said_as) for name, said_as, read_as in _members(model)})
+
+
+@cache
+def _members(model: type[Struct]) -> tuple[tuple[str, str, Callable[[Attributes, str], str | int | None]], ...]:
+    """Return a model's members: its name, the attribute's, and how that is read. To find out takes longer than to read."""
+    fields = msgspec.structs.fields(model)
+    return tuple((field.name, field.encode_name, text if field.type == Text else integer) for field in fields)
 
 
 def text(attributes: Attributes, *names: str) -> str | None:

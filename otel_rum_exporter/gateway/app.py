@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from otel_rum_exporter.gateway.gate import encoding_of
-from otel_rum_exporter.gateway.otlp_answers import failure
-from otel_rum_exporter.gateway.receiver import Answer, Desk, Receiver, log_request, reply
-from otel_rum_exporter.gateway.signals import Encoding, Signal
+from otel_rum_exporter.gateway.receiver import NOT_OTLP, Desk, Receiver, head_of, reply
+from otel_rum_exporter.gateway.signals import Signal
 
 _METRICS = "metrics are not supported: CloudWatch RUM has traces and logs only"
 
@@ -26,7 +23,7 @@ def build_app(desk: Desk) -> Starlette:
     ]
     app = Starlette(routes=routes)
     app.router.redirect_slashes = False
-    app.router.default = _NotFound("none", "there is nothing here; see /v1/traces and /v1/logs", desk)
+    app.router.default = _NotFound(NOT_OTLP, "there is nothing here; see /v1/traces and /v1/logs", desk)
     return app
 
 
@@ -38,7 +35,7 @@ class _NotFound:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         begun = time.perf_counter()
-        self._desk.counts.requests[self._name, 404] += 1
-        encoding = encoding_of(Headers(scope=scope)) or Encoding.JSON
-        log_request(self._desk, scope, 404, begun)
-        await reply(send, Answer(404, failure(encoding, 404, self._message), encoding.content_type))
+        head, desk = head_of(scope), self._desk
+        answer = desk.preflight(scope["method"], head) or desk.failure(head, 404, self._message)
+        desk.note_answer(self._name, scope, head, answer, begun)
+        await reply(send, answer)

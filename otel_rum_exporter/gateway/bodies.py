@@ -6,7 +6,7 @@ import asyncio
 
 from starlette.types import Receive
 
-from otel_rum_exporter.gateway.denials import Denied, limited
+from otel_rum_exporter.gateway.denials import Denied, limited, overloaded
 from otel_rum_exporter.gateway.limits import Held
 from otel_rum_exporter.gateway.refusals import TooLarge
 
@@ -59,7 +59,8 @@ class Bodies:
             if size > self._max_bytes:
                 raise TooLarge(f"the body has more than {self._max_bytes} bytes")
             if not self._held.take(client, len(chunk)):
-                raise limited("in_flight_bytes", "too many bytes are in flight", 1.0)
+                denied = limited if self._held.has_bytes(len(chunk)) else overloaded
+                raise denied("in_flight_bytes", "too many bytes are in flight", 1.0)
             chunks.append(chunk)
 
     def release(self, client: str, number: int) -> None:

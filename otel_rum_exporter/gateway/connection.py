@@ -6,10 +6,24 @@ Its limits are those that no request has a say in: time, headers, requests that 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import uvicorn
 
+from otel_rum_exporter.gateway.endings import (
+    GAVE_WAY,
+    HEADERS_TOO_LARGE,
+    HEADERS_TOO_LATE,
+    MALFORMED,
+    MAX_HEADER_BYTES,
+    NO_PLACE,
+    NO_REQUEST,
+    TOO_MANY_WAITING,
+    UNREAD,
+    Ending,
+    ending_of,
+)
 from otel_rum_exporter.gateway.places import Places
 from otel_rum_exporter.sockets import send_without_delay
 
@@ -21,40 +35,36 @@ else:
     except ImportError:  # httptools is compiled, and not for each platform
         from uvicorn.protocols.http.h11_impl import H11Protocol as Protocol
 
-MAX_HEADER_BYTES = 64 * 1024  # of a request: its URL, its headers, and what may follow its last chunk
-
 _BESIDES_BYTES = 32  # that a header costs besides its name and value; as HPACK counts (RFC 7541, 4.1)
 _MAX_WAITING = 32  # requests that were sent before the one ahead of them was answered: no OTLP sender does so
 
-
-def _refusal(status: str, why: str, *headers: str) -> bytes:
-    """Return an answer that is given without a look at the request."""
-    of_text = ("content-type: text/plain", f"content-length: {len(why)}", "x-content-type-options: nosniff")
-    return "\r\n".join((f"HTTP/1.1 {status}", *headers, *of_text, "connection: close", "", why)).encode()
-
-
-_MALFORMED = _refusal("400 Bad Request", "this is not HTTP/1.1")
-_TOO_MANY = _refusal("429 Too Many Requests", "too many requests wait for others on this connection", "retry-after: 2")
-_TOO_LARGE = _refusal("431 Request Header Fields Too Large", f"more than {MAX_HEADER_BYTES} bytes besides the body")
-_FULL = _refusal("503 Service Unavailable", "there are too many connections", "retry-after: 2")
+OnEnding = Callable[[str | None, Ending], None]
+"""Takes the address at the other end of a connection, and why it is ended."""
 
 
 class _Refused(Exception):  # noqa: N818 - what happened to the request
     """Ends the parsing of what a connection sent; httptools passes it on as an error of its own."""
 
 
+class Bounds(NamedTuple):
+    """What bounds connections, see `protocol_with`."""
+
+    header_timeout_s: float
+    places: Places
+    on_ending: OnEnding
+
+
 class Connection(Protocol):
     """A connection with limits."""
 
-    header_timeout_s: ClassVar[float]
-    places: ClassVar[Places]
+    bounds: ClassVar[Bounds]
 
     def __init__(self, config: uvicorn.Config, *arguments: Any, **keywords: Any) -> None:
         super().__init__(config, *arguments, **keywords)
         self._late: asyncio.TimerHandle | None = None
         self._hung: asyncio.TimerHandle | None = None
         self._cycles: list[Any] = []  # with httptools, several when requests come before the answers of others
-        self._refusal = _MALFORMED
+        self._ending = MALFORMED  # if there is one
         self._is_refused = False
         self._is_in_headers = self._is_between = False
         self._header_bytes = 0
@@ -66,9 +76,8 @@ class Connection(Protocol):
         """Begin to wait for the first request."""
         super().connection_made(transport)
         send_without_delay(transport)
-        if not self.places.take(self, self.client[0] if self.client else None):
-            transport.write(_FULL)
-            self._close()
+        if not self.bounds.places.take(self, self._peer):
+            self._end(NO_PLACE)
             return
         self._wait()
 
@@ -77,7 +86,7 @@ class Connection(Protocol):
         self._wait_no_more()
         self._abort_no_more()
         self._answer_no_more()
-        self.places.leave(self)
+        self.bounds.places.leave(self)
         super().connection_lost(exc)
 
     @property
@@ -87,7 +96,7 @@ class Connection(Protocol):
 
     def give_way(self) -> None:
         """Make room for somebody else."""
-        self._close()
+        self._end(GAVE_WAY)
 
     # what comes in
 
@@ -96,12 +105,12 @@ class Connection(Protocol):
         if self._is_refused:
             return
         self._unheard_bytes += len(data)
+        self._ending = ending_of(data)
         super().data_received(data)
         if self._is_refused or self.transport.is_closing():
             return
         if self._unheard_bytes > MAX_HEADER_BYTES and self._is_parsed:
-            self._refusal = _TOO_LARGE
-            self.send_400_response("")
+            self._turn_away(HEADERS_TOO_LARGE)
         elif self._unanswered:
             self._wait_no_more()
         elif self._is_between:
@@ -109,9 +118,13 @@ class Connection(Protocol):
         else:
             self._wait()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text goes without what other answers say
-        """Answer what is no request, or too much of one, as soon as the requests before it are answered."""
-        self._is_refused = True
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's text says less
+        """Turn away what is no request, or too much of one."""
+        self._turn_away(self._ending)
+
+    def _turn_away(self, ending: Ending) -> None:
+        """Say why, and end, as soon as the requests before are answered."""
+        self._is_refused, self._ending = True, ending
         for each in self._unanswered:
             if each.more_body:
                 _disconnect(each)
@@ -119,8 +132,7 @@ class Connection(Protocol):
 
     def _answer_refused(self) -> None:
         if not self._unanswered and not self.transport.is_closing():
-            self.transport.write(self._refusal)
-            self._close()
+            self._end(self._ending)
 
     @property
     def _unanswered(self) -> list[Any]:
@@ -142,7 +154,7 @@ class Connection(Protocol):
     def on_message_begin(self) -> None:
         """Begin to count headers."""
         if len(self._unanswered) >= _MAX_WAITING:
-            self._refuse(_TOO_MANY)
+            self._refuse(TOO_MANY_WAITING)
         self._is_in_headers, self._is_between, self._header_bytes = True, False, 0
         super().on_message_begin()
 
@@ -177,10 +189,10 @@ class Connection(Protocol):
         self._unheard_bytes = 0
         self._header_bytes += number
         if self._header_bytes > MAX_HEADER_BYTES:
-            self._refuse(_TOO_LARGE)
+            self._refuse(HEADERS_TOO_LARGE)
 
-    def _refuse(self, answer: bytes) -> None:
-        self._refusal = answer
+    def _refuse(self, ending: Ending) -> None:
+        self._ending = ending
         raise _Refused
 
     # what goes out
@@ -220,7 +232,14 @@ class Connection(Protocol):
 
     def _wait(self) -> None:
         if self._late is None:
-            self._late = self.loop.call_later(self.header_timeout_s, self._end)
+            self._late = self.loop.call_later(self.bounds.header_timeout_s, self._wait_is_over)
+
+    def _wait_is_over(self) -> None:
+        self._late = None
+        if self._has_begun_next:
+            self._turn_away(HEADERS_TOO_LATE)
+        elif not self.transport.is_closing():
+            self._end(NO_REQUEST)
 
     def _rest(self) -> None:
         """Begin to rest, after the last of a body that was answered before it had come."""
@@ -233,21 +252,27 @@ class Connection(Protocol):
             self._late.cancel()
             self._late = None
 
-    def _end(self) -> None:
-        self._late = None
-        self._close()
+    # the end
 
-    def _close(self) -> None:
+    @property
+    def _peer(self) -> str | None:
+        return self.client[0] if self.client else None
+
+    def _end(self, ending: Ending) -> None:
         """End the connection, also when what was answered is not read."""
+        self.bounds.on_ending(self._peer, ending)
+        if ending.status is not None:
+            self.transport.write(ending.answer)
         self._answer_no_more()
         self.transport.close()
         self._abort_later()
 
     def _abort_later(self) -> None:
         if self._hung is None:
-            self._hung = self.loop.call_later(self.header_timeout_s, self._abort)
+            self._hung = self.loop.call_later(self.bounds.header_timeout_s, self._abort)
 
     def _abort(self) -> None:
+        self.bounds.on_ending(self._peer, UNREAD)
         self._answer_no_more()
         self.transport.abort()
 
@@ -263,7 +288,9 @@ def _disconnect(cycle: Any) -> None:
     cycle.message_event.set()
 
 
-def protocol_with(header_timeout_s: float, max_connections: int) -> type[Connection]:
+def protocol_with(
+    header_timeout_s: float, max_connections: int, on_ending: OnEnding = lambda *_: None
+) -> type[Connection]:
     """Return uvicorn's protocol with these limits.
 
     Args:
@@ -271,6 +298,7 @@ def protocol_with(header_timeout_s: float, max_connections: int) -> type[Connect
             begun, are complete; for how long the rest of a body is read that was answered before its end; and how long
             answers may stay unread.
         max_connections: How many there may be, see `Places`. One that finds none is told to come back, and closed.
+        on_ending: Called when a connection is ended for one of these limits, or speaks no HTTP/1.1.
     """
-    limits = {"header_timeout_s": header_timeout_s, "places": Places(max_connections)}
-    return type("LimitedConnection", (Connection,), limits)
+    bounds = Bounds(header_timeout_s, Places(max_connections), on_ending)
+    return type("LimitedConnection", (Connection,), {"bounds": bounds})

@@ -11,13 +11,14 @@ class Counts(Struct):
     """The counters. Only the thread of the event loop changes them.
 
     Shape:  `requests` by signal and status; `records` by signal, `rejected` by signal and reason; `limited` by limit,
-            `faults` are errors of the gateway itself.
+            `ended` are connections by reason, `faults` are errors of the gateway itself.
     """
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str, str]] = field(default_factory=Counter)
     limited: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
     received_bytes: int = 0
     disconnected: int = 0
     faults: int = 0

@@ -43,9 +43,17 @@ def of_gateway(counts: Counts, held: Held, connections: int, *, is_ready: bool) 
     records = [({"signal": signal}, n) for signal, n in counts.records.items()]
     yield Metric("rum_gateway_records_total", "counter", "Spans and log records of requests that were taken.", records)
     rejected = [({"signal": signal, "reason": reason}, n) for (signal, reason), n in counts.rejected.items()]
-    yield Metric("rum_gateway_records_rejected_total", "counter", "Of these, those that were not taken.", rejected)
+    yield Metric(
+        "rum_gateway_records_rejected_total",
+        "counter",
+        "Spans and log records that were not taken, of requests that were.",
+        rejected,
+    )
     limited = [({"limit": limit}, n) for limit, n in counts.limited.items()]
     yield Metric("rum_gateway_limited_total", "counter", "Requests that a limit turned away.", limited)
+    ended = [({"reason": reason}, n) for reason, n in counts.ended.items()]
+    description = "Connections that were ended because they spoke no HTTP/1.1, or were too many, too slow or too much."
+    yield Metric("rum_gateway_connections_ended_total", "counter", description, ended)
     for name, description, value in (
         ("received_bytes", "Bytes of bodies as received.", counts.received_bytes),
         ("disconnected", "Requests whose sender went away before their end.", counts.disconnected),
@@ -66,8 +74,8 @@ def of_pipeline(statistics: Statistics, *, has_spool: bool) -> Iterator[Metric]:
     items = [({"error_type": str(reason)}, number) for reason, number in statistics.items_dropped.items()]
     for name, description, samples in (
         ("received", "Spans and log records that the pipeline was given.", [({}, statistics.received)]),
-        ("converted", "Of these, those that became events.", [({}, statistics.converted)]),
-        ("dropped", "Of these, those that did not.", items),
+        ("converted", "Spans and log records that became RUM events.", [({}, statistics.converted)]),
+        ("dropped", "Spans and log records that became none.", items),
     ):
         yield Metric(f"rum_exporter_item_{name}_total", "counter", description, samples)
     for reading in READINGS:

@@ -94,11 +94,15 @@ class Held:
 
     def take(self, client: str, number: int) -> bool:
         """Hold so many bytes more. Returns False, and holds none of them, when that is too many."""
-        if self.size_bytes + number > self._max_bytes or self._by_client[client] + number > self._max_bytes_of_one:
+        if not self.has_bytes(number) or self._by_client[client] + number > self._max_bytes_of_one:
             return False
         self.size_bytes += number
         self._by_client[client] += number
         return True
+
+    def has_bytes(self, number: int) -> bool:
+        """Tell whether there is room for so many bytes more, whoever sends them."""
+        return self.size_bytes + number <= self._max_bytes
 
     def release(self, client: str, number: int) -> None:
         """Hold so many bytes less."""

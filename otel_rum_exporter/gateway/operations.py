@@ -41,13 +41,15 @@ class Operations:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/healthz", self._health),
                 Route("/readyz", self._readiness),
                 Route("/metrics", self._metrics),
             ]
         )
+        app.router.redirect_slashes = False  # it would send to whatever host a request names
+        return app
 
     async def _health(self, _request: Request) -> Response:
         return PlainTextResponse("ok\n", headers=_HEADERS)

@@ -13,14 +13,15 @@ from msgspec import Struct
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from otel_rum_exporter.encoding import clip
+from otel_rum_exporter.gateway.access_log import log_ending, log_request
 from otel_rum_exporter.gateway.bodies import Bodies, Disconnected
 from otel_rum_exporter.gateway.counts import Counts
 from otel_rum_exporter.gateway.denials import Denied, overloaded
+from otel_rum_exporter.gateway.endings import Ending
 from otel_rum_exporter.gateway.gate import Caller, Gate, Head, encoding_of
 from otel_rum_exporter.gateway.intake import Intake, Taken
 from otel_rum_exporter.gateway.limits import Held, retry_after
-from otel_rum_exporter.gateway.log_lines import fields, place_of
+from otel_rum_exporter.gateway.log_lines import place_of
 from otel_rum_exporter.gateway.origins import Header, preflight_headers, shared_headers
 from otel_rum_exporter.gateway.otlp_answers import failure, success
 from otel_rum_exporter.gateway.refusals import Refused
@@ -28,20 +29,22 @@ from otel_rum_exporter.gateway.signals import Encoding, Signal
 from otel_rum_exporter.gateway.watch import Watch
 from otel_rum_exporter.stats import CauseLog
 
+NOT_OTLP = "none"
+"""The signal of requests that are of none."""
+
 _METHODS = "POST, OPTIONS"
-_LONGEST_PATH = 200  # characters of it in a log line
 
 _logger = logging.getLogger(__name__)
-_access = logging.getLogger("otel_rum_exporter.gateway.access")
 
 
 class Answer(Struct, frozen=True):
-    """What is answered."""
+    """What is answered. `said` is what the body says in words, for the access log."""
 
     status: int
     body: bytes = b""
     content_type: str = ""
     headers: Sequence[Header] = ()
+    said: str = ""
 
 
 class Desk(Struct, frozen=True):
@@ -57,6 +60,46 @@ class Desk(Struct, frozen=True):
     log: CauseLog
     access_log: bool = False
     chance: Callable[[], float] = random.random
+
+    def preflight(self, method: str, head: Head) -> Answer | None:
+        """Return the answer to a page's preflight; None for any other request."""
+        if method != "OPTIONS" or "origin" not in head.headers:
+            return None
+        try:
+            origin = self.gate.allowed_origin(head.headers)
+        except Denied as denied:
+            return self.failure(head, denied.status, denied.message)
+        return Answer(204, headers=(*shared_headers(origin), *preflight_headers()))
+
+    def failure(self, head: Head, status: int, message: str, headers: Sequence[Header] = ()) -> Answer:
+        """Return the answer to a request that is not taken; pages of an allowed origin can read it."""
+        try:
+            origin = self.gate.allowed_origin(head.headers)
+        except Denied:
+            origin = None
+        encoding = encoding_of(head.headers) or Encoding.JSON
+        body = failure(encoding, status, message)
+        return Answer(status, body, encoding.content_type, (*shared_headers(origin), *headers), message)
+
+    def note_answer(self, name: str, scope: Scope, head: Head, answer: Answer, begun: float) -> None:
+        """Take note of what a request is answered; `begun` is of `time.perf_counter`."""
+        self.counts.requests[name, answer.status] += 1
+        if self.access_log:
+            log_request(scope, self.gate.client_of(head), answer.status, answer.said, begun)
+
+    def note_disconnect(self, scope: Scope, head: Head, begun: float) -> None:
+        """Take note of a request whose sender went away before its end."""
+        self.counts.disconnected += 1
+        if self.access_log:
+            log_request(scope, self.gate.client_of(head), None, "the sender went away", begun)
+
+    def note_ending(self, peer: str | None, ending: Ending) -> None:
+        """Take note of why a connection is ended that came from this address."""
+        self.counts.ended[ending.reason] += 1
+        if ending.status is not None:
+            self.counts.requests[NOT_OTLP, ending.status] += 1
+        if self.access_log:
+            log_ending(self.gate.client_of(Head(peer, Headers(), b"")), ending)
 
 
 class Receiver:
@@ -78,10 +121,10 @@ class Receiver:
         try:
             answer = await self._answer(scope["method"], head, receive)
         except Disconnected:
-            desk.counts.disconnected += 1
+            desk.note_disconnect(scope, head, begun)
             return
         except Refused as refused:
-            answer = self._failure(head, refused.http_status, str(refused))
+            answer = desk.failure(head, refused.http_status, str(refused))
         except Denied as denied:
             answer = self._denial(head, denied)
         except asyncio.CancelledError:
@@ -94,17 +137,16 @@ class Receiver:
             line = f"A request could not be answered: {type(error).__name__} at {place_of(error)}"
             desk.log.say(logging.ERROR, type(error).__name__, line)
             answer = self._denial(head, Denied(503, "an error of the gateway", wait_s=1.0))
-        desk.counts.requests[self._name, answer.status] += 1
-        log_request(desk, scope, answer.status, begun)
+        desk.note_answer(self._name, scope, head, answer, begun)
         await reply(send, answer)
 
     async def _answer(self, method: str, head: Head, receive: Receive) -> Answer:
         desk = self._desk
-        if method not in ("POST", "OPTIONS") or (method == "OPTIONS" and "origin" not in head.headers):
+        if preflight := desk.preflight(method, head):
+            return preflight
+        if method != "POST":
             raise Denied(405, f"the method is to be {_METHODS}", ("allow", _METHODS))
         origin = desk.gate.allowed_origin(head.headers)
-        if method == "OPTIONS":
-            return Answer(204, headers=(*shared_headers(origin), *preflight_headers()))
         client = desk.gate.client_of(head)
         caller = desk.gate.enter(head, client, origin)
         if desk.watch.is_draining:  # what is being read already is still taken
@@ -148,7 +190,7 @@ class Receiver:
         for reason, number in taken.rejected.items():
             counts.rejected[self._name, reason] += number
         body = success(self._signal, caller.encoding, sum(taken.rejected.values()), taken.message)
-        return Answer(200, body, caller.encoding.content_type, shared_headers(origin))
+        return Answer(200, body, caller.encoding.content_type, shared_headers(origin), taken.message)
 
     def _denial(self, head: Head, denied: Denied) -> Answer:
         if denied.limit:
@@ -158,34 +200,12 @@ class Receiver:
             headers += (("retry-after", str(retry_after(denied.wait_s, self._desk.chance()))),)
         if denied.closes:
             headers += (("connection", "close"),)
-        return self._failure(head, denied.status, denied.message, headers)
-
-    def _failure(self, head: Head, status: int, message: str, headers: Sequence[Header] = ()) -> Answer:
-        try:
-            origin = self._desk.gate.allowed_origin(head.headers)
-        except Denied:
-            origin = None
-        encoding = encoding_of(head.headers) or Encoding.JSON
-        body = failure(encoding, status, message)
-        return Answer(status, body, encoding.content_type, (*shared_headers(origin), *headers))
+        return self._desk.failure(head, denied.status, denied.message, headers)
 
 
 def head_of(scope: Scope) -> Head:
     """Return the head of a request (ASGI)."""
     return Head((scope.get("client") or (None,))[0], Headers(scope=scope), scope.get("query_string", b""))
-
-
-def log_request(desk: Desk, scope: Scope, status: int, begun: float) -> None:
-    """Log a request that is answered, where that is asked for; `begun` is of `time.perf_counter`. Its query is not said."""
-    if desk.access_log:
-        said = fields(
-            method=scope["method"],
-            path=clip(scope["path"], _LONGEST_PATH),
-            status=status,
-            client=desk.gate.client_of(head_of(scope)),
-            duration_ms=round((time.perf_counter() - begun) * 1000, 1),
-        )
-        _access.info("request", extra=said)
 
 
 def _stopping(*, closes: bool = False) -> Denied:

@@ -173,5 +173,5 @@ def _why_not(error: OSError | ValueError) -> str:
 
 def _written(name: str, value: str, environ: Mapping[str, str]) -> str:
     if name == "token_file":
-        return Path(value).read_text(encoding="utf-8")
+        return Path(value).read_text(encoding="utf-8-sig")
     return environ[value] if name == "token_env" else value

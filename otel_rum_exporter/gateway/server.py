@@ -24,12 +24,12 @@ from otel_rum_exporter.config import ConfigError
 from otel_rum_exporter.gateway.app import build_app
 from otel_rum_exporter.gateway.bodies import Bodies
 from otel_rum_exporter.gateway.clients import Clients
-from otel_rum_exporter.gateway.connection import protocol_with
+from otel_rum_exporter.gateway.connection import Connection, protocol_with
 from otel_rum_exporter.gateway.counts import Counts
 from otel_rum_exporter.gateway.gate import Gate
 from otel_rum_exporter.gateway.intake import Intake
 from otel_rum_exporter.gateway.limits import Held
-from otel_rum_exporter.gateway.log_lines import place_of
+from otel_rum_exporter.gateway.log_lines import fields, place_of
 from otel_rum_exporter.gateway.open_files import allow_open_files
 from otel_rum_exporter.gateway.operations import Operations
 from otel_rum_exporter.gateway.receiver import Desk
@@ -37,7 +37,7 @@ from otel_rum_exporter.gateway.settings import GatewayOptions, Settings
 from otel_rum_exporter.gateway.watch import EVERY_S, Watch
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.sockets import listen, url_of
-from otel_rum_exporter.stats import CauseLog, printable
+from otel_rum_exporter.stats import CauseLog, Statistics, printable
 
 _DELIVERY_SHARE = 0.3  # of the time to drain, for the last deliveries; with a spool they may as well wait
 _OPERATIONS_CONNECTIONS = 100
@@ -132,11 +132,13 @@ class GatewayServer:
         # what an earlier gateway left in the spool leaves from now on
         await asyncio.to_thread(self.pipeline.admit_spans, [])
         try:
+            _logger.info("Listening", extra=fields(**self.addresses._asdict()))
             self._on_ready(self.addresses)
             await self._stopping.wait()
         finally:
             deadline = time.monotonic() + self._settings.gateway.drain_timeout / 1000
             self._watch.is_draining = receiver.should_exit = True
+            _logger.info("About to stop")
             await serving[0]
             await asyncio.to_thread(self._shut_pipeline, deadline)
             watching.cancel()
@@ -146,6 +148,7 @@ class GatewayServer:
     def _shut_pipeline(self, deadline: float) -> None:
         left = max(0.0, deadline - time.monotonic())
         self.pipeline.shutdown(min(left, max(left * _DELIVERY_SHARE, self._settings.exporter.shutdown_timeout_s)))
+        _logger.info("Stopped", extra=fields(**_balance(self.pipeline.stats())))
 
     async def _watch_on(self) -> None:
         while True:
@@ -178,12 +181,14 @@ class GatewayServer:
             access_log=options.access_log,
         )
         answering_s = options.drain_timeout / 1000 * (1 - _DELIVERY_SHARE)
-        return _config(build_app(desk), options, options.max_connections, answering_s, with_tls=True)
+        protocol = protocol_with(options.header_timeout / 1000, options.max_connections, desk.note_ending)
+        return _config(build_app(desk), options, protocol, answering_s, with_tls=True)
 
     def _operations_config(self, connections: Callable[[], int]) -> uvicorn.Config:
-        has_spool = self._settings.exporter.spool_dir is not None
+        options, has_spool = self._settings.gateway, self._settings.exporter.spool_dir is not None
         operations = Operations(self._watch, self._counts, self._held, connections, has_spool=has_spool)
-        return _config(operations.app(), self._settings.gateway, _OPERATIONS_CONNECTIONS, 1.0, with_tls=False)
+        protocol = protocol_with(options.header_timeout / 1000, _OPERATIONS_CONNECTIONS)
+        return _config(operations.app(), options, protocol, 1.0, with_tls=False)
 
     # signals
 
@@ -199,6 +204,8 @@ class GatewayServer:
                 loop.add_signal_handler(number, handler)
             except NotImplementedError:  # on Windows
                 signal.signal(number, lambda *_: self.stop())
+        if hasattr(signal, "SIGHUP"):  # what came until now was kept back
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
     def read_anew(self) -> None:
         """Read tokens, app monitors and origins anew; those that were, stay where the new ones are of no use."""
@@ -259,6 +266,17 @@ async def _started(servers: Sequence[_Server], serving: Sequence[asyncio.Future[
             each.result()
 
 
+def _balance(statistics: Statistics) -> dict[str, int]:
+    """Return what became of the events, as the equation that promises it has them."""
+    return {
+        "accepted": statistics.accepted,
+        "delivered": statistics.delivered,
+        "dead_lettered": sum(statistics.dead_lettered.values()),
+        "dropped": sum(statistics.events_dropped.values()),
+        "queued": statistics.queued,
+    }
+
+
 def _listen(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
     first = listen(options.host, options.port)
     try:
@@ -269,12 +287,12 @@ def _listen(options: GatewayOptions) -> tuple[socket.socket, socket.socket]:
 
 
 def _config(
-    app: ASGIApp, options: GatewayOptions, connections: int, stop_s: float, *, with_tls: bool
+    app: ASGIApp, options: GatewayOptions, protocol: type[Connection], stop_s: float, *, with_tls: bool
 ) -> uvicorn.Config:
     certificate, key = (options.tls_certificate, options.tls_key) if with_tls else (None, None)
     return uvicorn.Config(
         app,
-        http=protocol_with(options.header_timeout / 1000, connections),
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,

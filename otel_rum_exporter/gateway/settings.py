@@ -117,9 +117,10 @@ class GatewayOptions:
         10_000, whole(1, LONGEST_MS), "Time for a request's body.", unit="milliseconds", variable=False
     )
     idle_timeout: int = option(
-        60_000,
+        75_000,  # Application Load Balancers and nginx keep theirs for 60 s
         whole(1000, LONGEST_MS),
-        "How long a connection stays without a request.",
+        "How long a connection stays without a request: for longer than a proxy in front keeps it, which would send "
+        "into its end otherwise.",
         unit="milliseconds",
         variable=False,
     )
@@ -135,7 +136,12 @@ class GatewayOptions:
         OPERATIONS_PORT, whole(0, 65535), "Port of the same; 0 takes a free one.", variable=False
     )
     log_format: LogFormat = option("logfmt", choice(get_args(LogFormat)), "How log lines are written.", variable=False)
-    access_log: bool = option(default=False, kind=flag(), doc="Logs a line for each request.", variable=False)
+    access_log: bool = option(
+        default=False,
+        kind=flag(),
+        doc="Logs a line for each request, and for each connection that is ended without one.",
+        variable=False,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

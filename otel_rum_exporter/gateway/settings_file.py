@@ -82,7 +82,7 @@ def is_loopback(host: str) -> bool:
 
 def _parsed(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows begins files with a mark
     except OSError as error:
         reason = f"{path} cannot be read: {error.strerror}"
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -247,8 +247,11 @@ class _Loading:
         return Policy(tokens, origins, monitors, needs_token=needs_token)
 
     def _check_gateway(self, gateway: GatewayOptions, policy: Policy) -> None:
-        is_open = not policy.tokens and not gateway.allow_anonymous
-        if is_open and not is_loopback(gateway.host) and not self._array("tokens"):
+        is_open = not (policy.tokens or self._array("tokens") or gateway.allow_anonymous)
+        if is_open and is_loopback(gateway.host) and gateway.trusted_proxies:
+            reason = "others than this machine send by way of them: add [[tokens]], or --allow-anonymous"
+            self._problem("gateway.trusted_proxies", reason)
+        elif is_open and not is_loopback(gateway.host):
             facts = options_of(GatewayOptions)["host"]
             accepts = "without tokens an address that only this machine reaches; add [[tokens]], or --allow-anonymous"
             self._problems.append(refused("gateway.host", facts, None, gateway.host, accepts))

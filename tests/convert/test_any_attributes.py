@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from opentelemetry.trace import SpanKind, StatusCode
 from straight_line import StraightLine, configured
 
+from otel_rum_exporter.convert.attributes import read
+from otel_rum_exporter.convert.conversion import Said
 from otel_rum_exporter.events import MAX_EVENT_BYTES
 
 MIB = 1024 * 1024
@@ -296,3 +298,12 @@ def test_time_is_bounded(attributes, schemas):
     )
     assert time.perf_counter() - started < 30  # wide, for machines that are busy; alone it takes a fraction of a second
     assert events
+
+
+def test_unusual_attributes_cost_no_reflection(monkeypatch):
+    """Where the typed step does not do, what a model asks for is known from before: else senders choose what it costs."""
+    unusual = {"session.id": "", "user.id": "somebody"}
+    expected = read(unusual, Said)
+    monkeypatch.delattr("msgspec.structs.fields")
+    assert read(unusual, Said) == expected
+    assert expected.user_id == "somebody"

@@ -271,7 +271,7 @@ def test_a_client_that_goes_away_is_counted(gateway):
 @pytest.fixture
 def busy(gateways, rum):
     """A gateway whose only thread is busy until the event is set, and which works on two requests of a client at a time."""
-    tables = "[gateway]\nthreads = 1\nmax_in_flight = 3\ntrusted_proxies = '127.0.0.1'\n"
+    tables = "[gateway]\nthreads = 1\nmax_in_flight = 3\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n"
     gateway = gateways(rum, tables + NO_RATES)
     is_over = threading.Event()
     gateway.server._executor.submit(is_over.wait, WAIT_S)

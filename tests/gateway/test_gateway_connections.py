@@ -1,23 +1,24 @@
 """What a connection may do besides sending one request after the other: little, and nothing that costs others."""
 
 import contextlib
+import json
+import logging
 import socket
 import sys
+import threading
 
 import pytest
 from gateway_requests import WAIT_S, spans
-from test_gateway_slow import HEAD, closed
+from gateway_tables import NO_RATES
+from test_gateway_slow import HEAD, closed, statuses
+
+from otel_rum_exporter.gateway.log_lines import LineFormatter
 
 SMALL = HEAD + b"content-length: 0\r\n\r\n"
 
 
 def whole(body):
     return HEAD + f"content-length: {len(body)}\r\n\r\n".encode() + body
-
-
-def statuses(answers):
-    """The statuses of the answers that a connection got."""
-    return [int(each.split()[0]) for each in answers.split(b"HTTP/1.1 ")[1:]]
 
 
 def test_requests_at_once_are_answered_in_order(gateway):
@@ -77,6 +78,44 @@ def test_headers_have_a_limit(gateway, sent):
     assert gateway.client().post(spans()).status == 200
 
 
+@pytest.mark.parametrize(
+    ("sent", "status", "reason", "message"),
+    [
+        (b"no request\r\n\r\n", 400, "malformed", "this is not HTTP/1.1"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "http2", "this is HTTP/2, as gRPC speaks it"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "tls", "this is TLS"),
+        (HEAD, 408, "header_timeout", "the headers took too long"),
+        (b"", None, "header_timeout", ""),
+        (SMALL * 50, 429, "requests_waiting", "too many requests wait for others on this connection"),
+        (
+            HEAD + b"later: " + b"a" * 100_000 + b"\r\n\r\n",
+            431,
+            "header_bytes",
+            "more than 65536 bytes besides the body",
+        ),
+    ],
+    ids=["no HTTP", "gRPC", "https", "slow", "silent", "pipelined", "headers"],
+)
+def test_what_no_request_has_a_say_in_is_not_silent(gateways, rum, caplog, sent, status, reason, message):  # noqa: PLR0913, PLR0917 - a table
+    """The sender is told by a Status; whoever runs the gateway finds it among the metrics, and in the access log."""
+    caplog.set_level(logging.INFO, "otel_rum_exporter.gateway.access")
+    timeout_ms = 300 if reason == "header_timeout" else 60_000
+    gateway = gateways(rum, f"[gateway]\nheader_timeout = {timeout_ms}\naccess_log = true\n{NO_RATES}")
+    with gateway.client().raw() as raw:
+        with contextlib.suppress(OSError):  # the answer may come first
+            raw.sendall(sent)
+        *_, answer = closed(raw).split(b"HTTP/1.1 ")
+    if status is not None:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert (int(head[:3]), b"content-type: application/json" in head, b"\r\ndate: " in head) == (status, True, True)
+        assert json.loads(body)["message"].startswith(message)
+        assert gateway.metric(f'rum_gateway_requests_total{{signal="none",status="{status}"}}') == 1
+    assert gateway.metric(f'rum_gateway_connections_ended_total{{reason="{reason}"}}') == 1
+    line = LineFormatter(as_json=False).format(caplog.records[-1])
+    answered = "" if status is None else f"status={status} "
+    assert line.endswith(f' message="connection ended" {answered}client=127.0.0.1 reason={reason}')
+
+
 def ask_on(raw):
     while True:
         raw.sendall(SMALL * 10)
@@ -99,6 +138,22 @@ def test_answers_that_nobody_reads(gateways, rum):
     assert gateway.metric("rum_gateway_faults_total") == 0
 
 
+def test_answers_that_nobody_reads_are_counted(gateways, rum):
+    """Whoever asks no faster than it is answered, and never reads, is cut off for that."""
+    gateway = gateways(rum, "[gateway]\nheader_timeout = 200\n" + NO_RATES)
+    counts, pause = gateway.server._counts, threading.Event()
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        raw.settimeout(WAIT_S)
+        raw.connect(gateway.client().address)
+        with contextlib.suppress(ConnectionError):
+            for sent in range(20, 1_000_000, 20):
+                raw.sendall(b"GET / HTTP/1.1\r\nhost: g\r\n\r\n" * 20)
+                while counts.requests["none", 404] < sent and not counts.ended:
+                    pause.wait(0.001)
+    assert counts.ended == {"answers_unread": 1}
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="127.0.0.2 is an address of Linux's own")
 def test_a_newcomer_finds_a_place(gateways, rum):
     """While one address has all connections, another one is let in all the same."""
@@ -111,6 +166,7 @@ def test_a_newcomer_finds_a_place(gateways, rum):
             newcomer.sendall(whole(spans()))
             assert newcomer.recv(12) == b"HTTP/1.1 200"
         assert closed(greedy[0]) == b""
+    assert gateway.metric('rum_gateway_connections_ended_total{reason="max_connections"}') == 2
 
 
 def test_a_query_of_many_members(gateways, rum):

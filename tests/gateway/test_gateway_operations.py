@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import socket
 import sys
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ def test_a_gateway_that_is_well(gateway):
     assert (gateway.operations("/healthz").status, gateway.operations("/readyz").body) == (200, b"ready\n")
     assert gateway.client().get("/metrics").status == 404
     assert gateway.operations("/v1/traces").status == 404
+    assert gateway.operations("/metrics/").status == 404
 
 
 def test_metrics(gateway):
@@ -52,6 +54,7 @@ def test_metrics(gateway):
     described = {line.split()[2] for line in lines if line.startswith("# HELP ")}
     assert described == {line.split()[2] for line in lines if line.startswith("# TYPE ")}
     assert {re.split(r"[ {]", line)[0] for line in samples} <= described
+    assert not [line for line in lines if "Of these" in line]  # each is shown on its own
 
 
 def test_every_metric_of_the_pipeline_is_there():
@@ -178,19 +181,39 @@ def test_a_log_line_of_an_error_says_what_and_where():
 
 
 def test_the_access_log(gateways, rum, caplog):
-    """Where it is asked for there is a line for each request, without token and body."""
+    """Where it is asked for there is a line for each request, with what its sender was told, without token and body."""
     caplog.set_level(logging.INFO, "otel_rum_exporter.gateway.access")
     tokens = "[[tokens]]\ntoken = 'somebody-0123456789'\n"
     gateway = gateways(rum, "[gateway]\naccess_log = true\nallow_anonymous = true\n" + NO_RATES + tokens)
     client = gateway.client()
     assert client.post(spans(session="canary-session")).status == 200
+    assert client.post(spans(session=None)).status == 200
     assert client.post(spans(), x_api_key="canary-token-0123456789").status == 401
     assert client.post(spans(), "/v1/metrics").status == 404
     assert client.get(f"/a%20b%0a{'c' * 1000}?token=canary-token-0123456789").status == 404
     records = [record for record in caplog.records if record.name == "otel_rum_exporter.gateway.access"]
     lines = [LineFormatter(as_json=False).format(record) for record in records]
     said = [re.search(r" path=(\S+|\".*\") status=(\d+) client=127.0.0.1", line).groups() for line in lines]
-    assert said[:3] == [("/v1/traces", "200"), ("/v1/traces", "401"), ("/v1/metrics", "404")]
-    (path, status) = said[3]
+    assert said[:-1] == [("/v1/traces", each) for each in ("200", "200", "401")] + [("/v1/metrics", "404")]
+    assert [" reason=" in line for line in lines] == [False, True, True, True, True]
+    assert lines[1].endswith(' reason="1 no_session"')
+    assert lines[2].endswith(' reason="this token is not known"')
+    (path, status) = said[-1]
     assert (path.startswith(r'"/a b\nccc'), len(path) < 250, status) == (True, True, "404")
     assert "canary" not in "".join(lines)
+
+
+def test_a_sender_that_went_away_is_in_the_access_log(gateways, rum, caplog):
+    """Nobody was told anything: the line has no status."""
+    caplog.set_level(logging.INFO, "otel_rum_exporter.gateway.access")
+    gateway = gateways(rum, "[gateway]\naccess_log = true\n" + NO_RATES)
+    with gateway.client().raw() as raw:
+        raw.sendall(
+            b"POST /v1/traces HTTP/1.1\r\nhost: g\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+        )
+        raw.shutdown(socket.SHUT_WR)
+        assert raw.recv(100) == b""
+    while not gateway.metric("rum_gateway_disconnected_total"):
+        pass
+    assert 'reason="the sender went away"' in (line := LineFormatter(as_json=False).format(caplog.records[-1]))
+    assert " status=" not in line

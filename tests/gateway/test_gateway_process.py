@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -181,6 +182,21 @@ def test_a_misspelt_variable_is_named():
     assert errors.startswith("Warning: The variable OTEL_EXPORTER_RUM_MAXAGE is ignored: no such option")
 
 
+def test_a_misspelt_variable_may_be_what_is_missing():
+    """It is named beside what is missing."""
+    code, _, errors = run("--no-spool", AWS_REGION="", OTEL_EXPORTER_RUM_REGOIN="eu-central-1")
+    assert code == 2
+    assert "The variable OTEL_EXPORTER_RUM_REGOIN is ignored: no such option, did you mean region?" in errors
+
+
+def test_a_misspelt_variable_is_logged(configured):
+    """As a line like the others, for whoever reads them."""
+    gateway = configured(OTEL_EXPORTER_RUM_MAXAGE="1")
+    gateway.signal(signal.SIGTERM)
+    (said,) = [line for line in gateway.end().splitlines() if "level=warning" in line]
+    assert 'message="The variable OTEL_EXPORTER_RUM_MAXAGE is ignored: no such option, did you mean max_age?"' in said
+
+
 @pytest.mark.parametrize("check", [(), ("--check",)])
 def test_a_region_is_needed(check):
     """Without a region and without an endpoint nothing could be sent, and nothing is started."""
@@ -229,6 +245,15 @@ def test_a_spool_that_cannot_be_used(tmp_path):
     assert errors.startswith("The spool is not usable")
 
 
+def test_a_spool_that_cannot_be_written_to(tmp_path):
+    """Likewise where a directory is there and takes no file."""
+    with small_disk(tmp_path / "disk", "1m,mode=700,ro") as disk:
+        code, _, errors = run("--spool-dir", disk, "--app-monitor-id", MONITOR, *FREE_PORTS)
+    assert code == 2
+    assert errors.startswith("The spool is not usable")
+    assert errors.endswith(f"the spool directory {disk} cannot be written to\n")
+
+
 @pytest.mark.parametrize(
     ("taken_port", "other_port"), [("--port", "--operations-port"), ("--operations-port", "--port")]
 )
@@ -247,7 +272,43 @@ def test_warnings_where_others_reach_it(configured):
     gateway.popen.terminate()
     errors = gateway.end()
     assert "travel in the clear" in errors
-    assert "anybody who reaches this address" in errors
+    assert "Anybody who reaches 0.0.0.0 can send telemetry" in errors
+
+
+def test_a_log_for_machines(rum, tmp_path):
+    """With log_format json all that is written is JSON, from the addresses on to what became of the events."""
+    path = tmp_path / "gateway.toml"
+    path.write_text(
+        "[gateway]\nhost = '0.0.0.0'\nallow_anonymous = true\nlog_format = 'json'\n" + exporter_table(rum, tmp_path)
+    )
+    command = [PROGRAM, "gateway", *FREE_PORTS, "--config", str(path)]
+    with subprocess.Popen(
+        command, env=bare_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as popen:
+        lines = []
+        while not lines or lines[-1]["message"] != "Listening":
+            lines.append(json.loads(popen.stderr.readline()))
+        with contextlib.closing(Client(lines[-1]["url"])) as client:
+            assert client.post(spans(3)).status == 200
+        popen.terminate()
+        output, errors = popen.communicate(timeout=WAIT_S)
+    lines += map(json.loads, errors.splitlines())
+    assert output == ""
+    assert [each["level"] for each in lines[:3]] == ["warning", "warning", "info"]
+    assert (lines[3]["message"], lines[-1]["message"]) == ("About to stop", "Stopped")
+    said = {name: lines[-1][name] for name in ("accepted", "delivered", "dead_lettered", "dropped", "queued")}
+    assert said["accepted"] == sum(number for name, number in said.items() if name != "accepted") == 3
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="systemd is Linux's")
+def test_systemd_is_told(configured, tmp_path):
+    """A service of Type=notify counts as started when the gateway listens, and not before."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        notified.settimeout(WAIT_S)
+        gateway = configured(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        assert notified.recv(100) == b"READY=1"
+        assert gateway.operations("/readyz").status == 200
 
 
 # TLS
@@ -452,7 +513,7 @@ def test_sighup(configured, tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP here")
 def test_sighup_before_the_gateway_is_there(configured):
-    """A signal that comes while the program is still being read in is not its end."""
+    """A signal that comes while the program is still being read in is not its end, and not lost."""
     script = """
 import os, signal, sys
 class Early:
@@ -463,8 +524,11 @@ sys.meta_path.insert(0, Early())
 from otel_rum_exporter.cli import main
 main()
 """
-    with configured(program=(sys.executable, "-c", script)).client() as client:
+    gateway = configured(program=(sys.executable, "-c", script))
+    with gateway.client() as client:
         assert client.post(spans()).status == 200
+    gateway.signal(signal.SIGTERM)
+    assert 'message="Read anew: 0 tokens, 0 app monitors"' in gateway.end()
 
 
 # without the compiled parts
@@ -481,7 +545,7 @@ def test_without_httptools_and_uvloop(configured):
             with client.raw() as raw:
                 raw.sendall(first)
                 answer = b"".join(iter(lambda raw=raw: raw.recv(65536), b""))
-                assert answer.startswith(b"HTTP/1.1 415 " if b"length" in first else b"")
+                assert answer.startswith(b"HTTP/1.1 415 " if b"length" in first else b"HTTP/1.1 408 ")
 
 
 def test_many_at_once(configured, rum):

@@ -102,7 +102,7 @@ def test_a_client_with_too_many_requests(gateways, rum):
     """A client over its limit gets 429 and when to come back; a client behind a trusted proxy is one of its own."""
     gateway = gateways(
         rum,
-        "[gateway]\ntrusted_proxies = '127.0.0.1'\n"
+        "[gateway]\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n"
         "[limits]\nclient_requests_per_second = 0.001\nclient_burst = 2\nclient_records_per_second = 0\n",
     )
     client = gateway.client(x_forwarded_for="192.0.2.1")

@@ -275,6 +275,18 @@ def test_answers_can_be_read_by_their_page(guarded, headers, status):
     assert answer.headers["access-control-expose-headers"] == "retry-after"
 
 
+@pytest.mark.parametrize("path", ["/v1/metrics", "/"])
+def test_a_page_that_sends_to_a_wrong_path(guarded, path):
+    """It can read that there is nothing, and gives up: a network error, as without CORS, exporters try again."""
+    client = guarded.client(origin=SHOP)
+    assert client.request("OPTIONS", path, access_control_request_method="POST").status == 204
+    answer = client.post(json_logs(), path, JSON)
+    assert (answer.status, answer.headers["access-control-allow-origin"]) == (404, SHOP)
+    evil = guarded.client(origin="https://evil.example")
+    assert evil.request("OPTIONS", path, access_control_request_method="POST").status == 403
+    assert "access-control-allow-origin" not in evil.post(json_logs(), path, JSON).headers
+
+
 def test_without_configuration_no_page_may_send(gateway):
     """A page that a developer visits cannot write to the gateway on the developer's machine."""
     answer = gateway.client().post(json_logs(), "/v1/logs", JSON, origin="http://localhost:3000")

@@ -46,6 +46,7 @@ def test_without_any_configuration_but_the_app_monitor():
     found = load({}, VARIABLES, None)
     assert (found.gateway.host, found.gateway.port) == ("127.0.0.1", 4318)
     assert (found.gateway.operations_host, found.gateway.operations_port) == ("127.0.0.1", 13133)
+    assert found.gateway.idle_timeout > 60_000  # after which load balancers end a connection, who have to come first
     exporter = found.exporter
     assert (exporter.session, exporter.spool_fsync, exporter.overflow) == ("require", True, "drop_newest")
     assert exporter.spool_dir is not None
@@ -199,6 +200,16 @@ def test_a_token_may_stand_in_several_places(settings, tmp_path, way):
     assert tokens.find(TOKEN + "x") is None
 
 
+def test_files_that_windows_wrote(tmp_path):
+    """Some of its editors begin a file with a byte order mark, which is no part of what it says."""
+    path, token = tmp_path / "gateway.toml", tmp_path / "token"
+    token.write_text(TOKEN, encoding="utf-8-sig")
+    path.write_text(f"[gateway]\nport = 1\n[[tokens]]\ntoken_file = '{token}'\n", encoding="utf-8-sig")
+    found = load({}, VARIABLES, path)
+    assert found.gateway.port == 1
+    assert found.policy.tokens.find(TOKEN) is not None
+
+
 def test_a_tokens_own_limits(settings):
     """A token has its own limits, or those of [limits]."""
     text = (
@@ -229,6 +240,7 @@ BROWSER = f'kind = "browser"\ntoken = "{TOKEN}"\n'
             "gateway.host: '0.0.0.0' given, accepted: without tokens an address that only",
         ),
         ("[gateway]\nhost = '::'\n", "gateway.host: '::' given, accepted: without tokens"),
+        ("[gateway]\ntrusted_proxies = '127.0.0.1'\n", "gateway.trusted_proxies: others than this machine send by way"),
         ("[gateway]\nhost = 'gateway.example'\n", "gateway.host: 'gateway.example' given"),
         ("[limits]\ndepth = 41\n", "limits.depth: 41 given, accepted: an integer from 1 to 40"),
         ("[exporter]\nregion = 'moon'\n", "region (OTEL_EXPORTER_RUM_REGION): 'moon' given"),
@@ -283,10 +295,16 @@ def test_an_app_monitor_is_needed(settings):
 
 
 @pytest.mark.parametrize(
-    "text", ["host = '0.0.0.0'\nallow_anonymous = true\n", f"host = '::'\n[[tokens]]\ntoken = '{TOKEN}'\n"]
+    "text",
+    [
+        "host = '0.0.0.0'\nallow_anonymous = true\n",
+        "trusted_proxies = '127.0.0.1'\nallow_anonymous = true\n",
+        f"host = '::'\n[[tokens]]\ntoken = '{TOKEN}'\n",
+        f"trusted_proxies = '127.0.0.1'\n[[tokens]]\ntoken = '{TOKEN}'\n",
+    ],
 )
 def test_what_may_listen_for_others(settings, text):
-    """With tokens, or when it is asked for in so many words, a gateway listens beyond this machine."""
+    """With tokens, or when it is asked for in so many words, a gateway serves others than this machine."""
     found = settings(f"[gateway]\n{text}")
     assert found.policy.needs_token == ("tokens" in text)
 

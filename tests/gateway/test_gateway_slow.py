@@ -30,15 +30,22 @@ def closed(raw):
     return b"".join(parts)
 
 
+def statuses(answers):
+    """Return the statuses of the answers that a connection got."""
+    return [int(each.split()[0]) for each in answers.split(b"HTTP/1.1 ")[1:]]
+
+
 @pytest.mark.parametrize(
-    "first", [b"", b"POST /v1/traces HT", HEAD, b"\r\n\r\n"], ids=["nothing", "a line", "headers", "empty lines"]
+    ("first", "answer"),
+    [(b"", b""), (b"POST /v1/traces HT", b"HTTP/1.1 408 "), (HEAD, b"HTTP/1.1 408 "), (b"\r\n\r\n", b"")],
+    ids=["nothing", "a line", "headers", "empty lines"],
 )
-def test_headers_that_never_end(gateways, rum, first):
-    """A connection whose headers do not come is closed after a while."""
+def test_headers_that_never_end(gateways, rum, first, answer):
+    """A connection whose headers do not come is closed after a while; who has begun a request is told why."""
     gateway = gateways(rum, "[gateway]\nheader_timeout = 200\n" + NO_RATES)
     with gateway.client().raw() as raw:
         raw.sendall(first)
-        assert closed(raw) == b""
+        assert closed(raw)[:13] == answer
     assert gateway.client().post(spans()).status == 200
 
 
@@ -47,7 +54,7 @@ def test_a_second_request_that_never_ends(gateways, rum):
     gateway = gateways(rum, "[gateway]\nheader_timeout = 200\n" + NO_RATES)
     with gateway.client().raw() as raw:
         raw.sendall(HEAD + b"content-length: 0\r\n\r\n" + b"POST /v1")
-        assert closed(raw).startswith(b"HTTP/1.1 200 ")
+        assert statuses(closed(raw)) == [200, 408]
 
 
 def test_a_kept_connection_may_rest(gateways, rum):
@@ -107,7 +114,10 @@ def test_more_connections_than_allowed(gateways, rum):
 def test_bodies_in_flight_are_bounded_by_client(gateways, rum):
     """A client with bodies that do not end gets 429 for what is over its share; another one is answered."""
     mib = 1024 * 1024
-    gateway = gateways(rum, f"[gateway]\nmax_in_flight_bytes = {mib}\ntrusted_proxies = '127.0.0.1'\n" + NO_RATES)
+    gateway = gateways(
+        rum,
+        f"[gateway]\nmax_in_flight_bytes = {mib}\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n" + NO_RATES,
+    )
     greedy = gateway.client(x_forwarded_for="192.0.2.1")
     begin = HEAD + b"x-forwarded-for: 192.0.2.1\r\ncontent-length: 300000\r\n\r\n"
     with connections(greedy, 1, begin + b"x" * 200_000):
@@ -123,10 +133,29 @@ def test_bodies_in_flight_are_bounded_by_client(gateways, rum):
     assert gateway.metric("rum_gateway_in_flight_bytes") == 0
 
 
+def test_bodies_in_flight_are_bounded_in_all(gateways, rum):
+    """Where others have all the room there is, a request is answered with 503: whoever sent it is to send it again."""
+    mib = 1024 * 1024
+    gateway = gateways(
+        rum,
+        f"[gateway]\nmax_in_flight_bytes = {mib}\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n" + NO_RATES,
+    )
+    with contextlib.ExitStack() as stack:
+        for number in range(5):
+            head = HEAD + b"x-forwarded-for: 192.0.2.%d\r\ncontent-length: 300000\r\n\r\n" % number
+            stack.enter_context(connections(gateway.client(), 1, head + b"x" * 200_000))
+        for _ in range(10_000):
+            if gateway.metric("rum_gateway_in_flight_bytes") >= 1_000_000:
+                break
+        answer = gateway.client(x_forwarded_for="192.0.2.9").post(b"x" * 100_000)
+        assert (answer.status, "in flight" in answer.status_message) == (503, True)
+
+
 def test_one_abusive_client_takes_nothing_from_others(gateways, rum):
     """While one client sends as fast as it can, all that others send is taken."""
     limits = "[limits]\nclient_requests_per_second = 1\nclient_burst = 50\n"
-    gateway = gateways(rum, "[gateway]\ntrusted_proxies = '127.0.0.1'\n" + limits)
+    proxied = "[gateway]\ntrusted_proxies = '127.0.0.1'\nallow_anonymous = true\n"
+    gateway = gateways(rum, proxied + limits)
     is_over, statuses = threading.Event(), []
 
     def abuse():

@@ -132,7 +132,7 @@ CONNECTIONS = (
     Attack("G3", "Content-Length too large, then silence", "body_timeout", {408}, lies_too_long),
     Attack("G3", "Content-Length too small", "parsers", {400}, lies_too_short),
     Attack("G3", "chunked body without its end", "body_timeout", {408}, stops_within_chunks),
-    Attack("G7", "heads that never end on 200 connections", "header_timeout", {CLOSED}, slow_heads),
+    Attack("G7", "heads that never end on 200 connections", "header_timeout", {408}, slow_heads),
     Attack("G7", "bodies of 1 byte a second on 200 connections", "body_timeout", {408}, slow_bodies),
     Attack("G7", "500 idle connections", "header_timeout", {CLOSED}, idles),
     Attack("G7", "more idle connections of one address than there may be", "max_connections", {503, CLOSED},
