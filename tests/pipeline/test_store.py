@@ -618,6 +618,38 @@ def test_what_is_delivered_just_before_the_end_leaves_the_disk(exporters, spool_
     assert on_disk(spool_dir) == (0, 0)
 
 
+def test_nobody_puts_a_file_back_that_is_closed(exporters, rum, spool_dir):
+    """Whoever flushes looks whether the files are where they should be, also as they are being closed."""
+    rum.set_faults(status=503)
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export(spans(5, session_id=session(1)))
+    store = each.spans.pipeline._store
+    securing, has_begun, is_closed = store._securing, threading.Event(), threading.Event()
+
+    class Late:
+        def __enter__(self):
+            if threading.current_thread() is other:
+                has_begun.set()
+                assert is_closed.wait(60)
+            securing.acquire()
+
+        def __exit__(self, *_):
+            securing.release()
+
+    store._securing = Late()
+    results = []
+    other = threading.Thread(target=lambda: results.append(store.secure()))
+    other.start()
+    assert has_begun.wait(60)
+    each.shutdown(0)
+    is_closed.set()
+    other.join()
+    assert results == [True]
+    (spool,) = SpoolDirectory(spool_dir).adopt()
+    assert spool.events == 5
+    spool.close()
+
+
 def test_what_had_no_place_on_disk_gets_one_when_there_is_room(exporters, rum, spool_dir):
     """Not at the end only: until then a crash would lose it. Whoever delivers it takes it off the disk again."""
     rum.set_faults(status=503)
