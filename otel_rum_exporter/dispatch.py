@@ -79,6 +79,11 @@ class Dispatch:
         return len(self._out) + waiting < self._config.max_in_flight
 
     @property
+    def is_sending(self) -> bool:
+        """Whether senders hold anything."""
+        return bool(self._out)
+
+    @property
     def fullness(self) -> float:
         """How much of the memory's bound what waits takes: 1 is all of it."""
         queue, waiting = self.batches, self.waiting
@@ -397,7 +402,7 @@ class Dispatch:
 
     def is_stuck(self, now: float, deadline: float) -> bool:
         """Tell whether nothing can be sent any more before a deadline, as far as is known."""
-        if self._out:
+        if self.is_sending:
             return False
         if self._is_closing and self.has_given_up:
             return True

@@ -210,6 +210,7 @@ class Pipeline:
         self.flush(timeout_s)
         with self._changed:
             self._workers.close_locked()
+            self._await_answers_locked(deadline)
         if self._store is not None:
             self._workers.save_all(self._store, wait_s=max(_LAST_WAIT_S, deadline - self._clock()))
         with self._changed:
@@ -219,6 +220,14 @@ class Pipeline:
             self._count_lost(self._store.close())
         self._client.close()
         self._log.ended(self.stats())
+
+    def _await_answers_locked(self, deadline: float) -> None:
+        """Wait for what is being sent that the flush did not wait for: it came from disk or was admitted meanwhile.
+
+        What is delivered after the end stays on disk, and would be sent again.
+        """
+        while self._ledger.dispatch.is_sending and (left := deadline - self._clock()) > 0:
+            self._changed.wait(left)
 
     def _count_lost(self, events: int) -> None:
         """Count what is lost with a spool file, of this process's events and of those that it had not read yet."""

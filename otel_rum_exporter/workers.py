@@ -404,7 +404,8 @@ class Workers:
             outcome = self._ledger.settle(delivery, verdict, now)
             # waking who flushes for each batch would cost a tenth of a request
             is_news = (
-                self._ledger.has_flushed
+                self.is_closed  # then the end waits for each
+                or self._ledger.has_flushed
                 or not isinstance(verdict, Delivered)
                 or self._config.overflow == "block"
                 or self._ledger.dispatch.due_in(now) != 0.0

@@ -21,9 +21,12 @@ from rum_service import event
 from rum_threads import join_own_threads
 
 from otel_rum_exporter import DropReason, RumConfig
+from otel_rum_exporter.client.lean_client import LeanClient
+from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import Spool, SpoolError
 from otel_rum_exporter.store import Store
+from otel_rum_exporter.workers import Workers
 
 LONG_MS = 30_000
 PROGRAM = [str(Path(sys.executable).with_name("otel-rum-exporter"))]
@@ -616,6 +619,48 @@ def test_what_is_delivered_just_before_the_end_leaves_the_disk(exporters, spool_
     is_over.set()
     assert (each.stats().delivered, each.stats().queued) == (5, 0)
     assert on_disk(spool_dir) == (0, 0)
+
+
+def test_what_is_being_sent_at_the_end_leaves_the_disk_with_its_answer(exporters, rum, spool_dir, monkeypatch):
+    """What comes from disk while the exporter shuts down is nothing that the last flush waits for, and is sent all the same."""
+    rum.set_faults(status=503)
+    first = exporters(spool_dir=spool_dir)
+    first.spans.export(spans(5, session_id=session(1)))
+    first.shutdown(0)
+    join_own_threads()  # one of which may be sending
+    rum.clear_faults()
+    begins_flush, is_sending, is_closed = threading.Event(), threading.Event(), threading.Event()
+    load, send, flush, close = Store.load, LeanClient.send, Pipeline._others_deliver, Workers.close_locked
+
+    def late_load(store):
+        assert begins_flush.wait(60)
+        return load(store)
+
+    def slow_send(client, request):
+        is_sending.set()
+        assert is_closed.wait(60)
+        time.sleep(0.2)
+        return send(client, request)
+
+    def late_flush(*arguments):
+        begins_flush.set()
+        assert is_sending.wait(60)
+        return flush(*arguments)
+
+    def told_close(workers):
+        close(workers)
+        is_closed.set()
+
+    monkeypatch.setattr(Store, "load", late_load)
+    monkeypatch.setattr(LeanClient, "send", slow_send)
+    monkeypatch.setattr(Pipeline, "_others_deliver", late_flush)
+    monkeypatch.setattr(Workers, "close_locked", told_close)
+    second = exporters(spool_dir=spool_dir, shutdown_timeout=60_000)
+    second.spans.export([])
+    second.shutdown()
+    assert (second.stats().delivered, second.stats().queued) == (5, 0)
+    assert on_disk(spool_dir) == (0, 0)
+    first.delivered_by_others = 5
 
 
 def test_nobody_puts_a_file_back_that_is_closed(exporters, rum, spool_dir):
