@@ -176,7 +176,7 @@ class Pipeline:
             workers.ensure_thread_locked()
 
         def is_over() -> bool:
-            return ledger.is_flushed(epoch) or ledger.dispatch.is_stuck(self._clock(), deadline)
+            return workers.is_closed or ledger.is_flushed(epoch) or ledger.dispatch.is_stuck(self._clock(), deadline)
 
         while not self._others_deliver(is_over, deadline):
             workers.work(until=is_over, deadline=deadline)
@@ -190,7 +190,7 @@ class Pipeline:
         """Wait until a flush is over or its deadline passes. Returns False as soon as no thread is there to deliver."""
         with self._changed:
             while not is_over() and (left := deadline - self._clock()) > 0:
-                if not (self._workers.has_thread or self._workers.is_closed):
+                if not self._workers.has_thread:
                     return False
                 self._changed.wait(left)
         return True
