@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,7 @@ _logger = logging.getLogger(__name__)
 
 
 _pipelines: weakref.WeakSet[Pipeline] = weakref.WeakSet()
+_beginnings: dict[int, threading.Lock] = {}  # by process: none is held by a thread that is not here
 
 
 def _begin_in_child() -> None:
@@ -103,13 +105,13 @@ class Pipeline:
         self._log = Notices(_logger, clock)
         self._metrics: PipelineMetrics | None = None
         self._begin()
+        self._pid = os.getpid()
         if is_configured and (advice := uwsgi.advice()):
             self._log.say(logging.WARNING, "uwsgi", advice)
         _pipelines.add(self)
 
     def _begin(self) -> None:
         """Start with nothing queued, nothing counted and no thread."""
-        self._pid = os.getpid()
         self._ledger = Ledger(self._config)
         self._client = RumClient(self._config)
         self._store = _store(self._config) if self._config.spool_dir is not None else None
@@ -129,10 +131,15 @@ class Pipeline:
         self._ledger.sessions.serves_others = serves_others
         self._ledger.sessions.start_none()
         self._closing = self._workers.is_closed = is_shut
+        self._pid = os.getpid()
 
     def _begin_after_unnoticed_fork(self) -> None:
-        if self._pid != os.getpid():
-            self.begin_in_child()
+        """Begin in a child of which Python was not told: the first thread that comes does, the others wait for it."""
+        if self._pid == os.getpid():
+            return
+        with _beginnings.setdefault(os.getpid(), threading.Lock()):
+            if self._pid != os.getpid():
+                self.begin_in_child()
 
     def measure(self, provider: MeterProvider) -> None:
         """Report to a meter provider: the first one that this is called with. One thread at a time may."""
