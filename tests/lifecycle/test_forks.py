@@ -94,6 +94,44 @@ def test_forks_while_another_thread_holds_each_of_the_locks(applications, conser
     assert conserved.names() == [*(f"{number:03}" for number in range(forks)), "of the parent", "of the parent, sent"]
 
 
+FORK_AT_THE_FIRST_REQUEST = """
+    import os, signal, threading
+    from lifecycle_apps import Shop
+    from otel_rum_exporter.client import access
+
+    shop, parent, get_session = Shop(flush_interval=600_000), os.getpid(), access.get_session
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def slow_session():
+        if os.getpid() == parent:
+            looks.set()
+            goes_on.wait()
+        return get_session()
+
+    access.get_session = slow_session
+    shop.sell("of the parent")
+    flushing = threading.Thread(target=shop.flush)
+    flushing.start()
+    looks.wait()
+    child = os.fork()
+    if not child:
+        shop.sell("of the child")
+        is_flushed = shop.flush()
+        shop.report()
+        os._exit(0 if is_flushed else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    goes_on.set()
+    flushing.join()
+    shop.report()
+"""
+
+
+def test_a_fork_while_another_thread_reads_what_botocore_knows(applications, conserved):
+    """Which takes a moment, before the first request; the child finds out for itself."""
+    applications.run(FORK_AT_THE_FIRST_REQUEST)
+    assert conserved.names() == ["of the child", "of the parent"]
+
+
 WITHOUT_A_FLUSH = """
     child = os.fork()
     if not child:
