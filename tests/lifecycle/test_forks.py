@@ -151,6 +151,31 @@ def test_a_child_that_ends_by_os_exit_loses_what_it_had_queued(applications, con
     assert sorted(report["queued"] for report in conserved.reports()) == [0, 1]
 
 
+OWN_EXPORTER = """
+    child = os.fork()
+    if not child:
+        own = Shop(flush_interval=600_000, is_global=False)
+        own.sell("of the child")
+        own.provider.shutdown()
+        assert own.exporter.stats().delivered == 1
+        own.report()
+        shop.sell("of the child, by its parent's exporter")
+        assert shop.flush()
+        shop.report(suffix="-inherited")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert shop.flush()
+    shop.report()
+"""
+
+
+def test_a_childs_own_exporter_delivers_when_it_is_shut_down(applications, conserved):
+    """Though its parent had one of the same configuration, which nobody may ever shut down there."""
+    applications.run(PRELUDE + OWN_EXPORTER)
+    of_child = ["of the child", "of the child, by its parent's exporter"]
+    assert conserved.names() == [*of_child, "of the parent", "of the parent, sent"]
+
+
 GRANDCHILDREN = """
     def fork(depth):
         child = os.fork()
