@@ -132,6 +132,25 @@ def test_a_fork_while_another_thread_reads_what_botocore_knows(applications, con
     assert conserved.names() == ["of the child", "of the parent"]
 
 
+IMPORTS = """
+    import sys
+    from lifecycle_apps import Shop
+
+    shop = Shop(flush_interval=600_000)
+    shop.sell("imported by no thread")
+    before = set(sys.modules)
+    assert shop.flush()
+    print(*(name for name in set(sys.modules) - before if name.startswith("encodings.")))
+    shop.report()
+"""
+
+
+def test_requests_import_no_codecs(applications):
+    """A fork while a thread does so leaves the module's lock held in the child, where every request then waits for it."""
+    _, output, _ = applications.run(IMPORTS)
+    assert output.split() == []
+
+
 WITHOUT_A_FLUSH = """
     child = os.fork()
     if not child:
