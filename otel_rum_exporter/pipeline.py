@@ -189,8 +189,10 @@ class Pipeline:
             workers.work(until=is_over, deadline=deadline)
         with self._changed:
             is_safe, is_on_disk = ledger.end_flush(epoch), ledger.statistics().queued > 0
-        if self._store is not None and is_on_disk:
-            is_safe = self._store.secure() and is_safe
+        if self._store is not None:
+            workers.tell()  # whoever flushes may end the process, before those who delivered come to that
+            if is_on_disk:
+                is_safe = self._store.secure() and is_safe
         return is_safe
 
     def _others_deliver(self, is_over: Callable[[], bool], deadline: float) -> bool:

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 from rum_items import MONITOR_ID, START_NS, key, keyed, session, span, spans
 from rum_processes import run
 from rum_service import event
-from rum_threads import join_own_threads
+from rum_threads import OWN_THREAD, join_own_threads
 
 from otel_rum_exporter import DropReason, RumConfig
 from otel_rum_exporter.client.lean_client import LeanClient
@@ -600,25 +600,42 @@ def test_what_somebody_fails_to_save_at_the_end_is_saved_all_the_same(exporters,
     assert on_disk(spool_dir) == (5, 0)
 
 
-def test_what_is_delivered_just_before_the_end_leaves_the_disk(exporters, spool_dir, monkeypatch):
-    """The thread that delivered it has not come to that when the exporter shuts down, and comes to it too late."""
-    each = exporters(spool_dir=spool_dir, flush_interval=0)
-    has_delivered, is_over = threading.Event(), threading.Event()
-    settle = Store.settle
+def removing_late(each, monkeypatch):
+    """Let threads that deliver come to removing that from disk later. Returns two events: they would now, and may."""
+    would, may, settle = threading.Event(), threading.Event(), Store.settle
 
     def late_settle(store):
-        if threading.current_thread().name == "RumExporter" and each.stats().delivered:
-            has_delivered.set()
-            assert is_over.wait(60)
+        if threading.current_thread().name == OWN_THREAD and each.stats().delivered:
+            would.set()
+            assert may.wait(60)
         settle(store)
 
     monkeypatch.setattr(Store, "settle", late_settle)
+    return would, may
+
+
+def test_what_is_delivered_just_before_the_end_leaves_the_disk(exporters, spool_dir, monkeypatch):
+    """The thread that delivered it has not come to that when the exporter shuts down, and comes to it too late."""
+    each = exporters(spool_dir=spool_dir, flush_interval=0)
+    has_delivered, is_over = removing_late(each, monkeypatch)
     each.spans.export(spans(5, session_id=session(1)))
     assert has_delivered.wait(60)
     each.shutdown()
     is_over.set()
     assert (each.stats().delivered, each.stats().queued) == (5, 0)
     assert on_disk(spool_dir) == (0, 0)
+
+
+def test_what_is_delivered_leaves_the_disk_before_a_flush_is_over(exporters, spool_dir, monkeypatch):
+    """Whoever flushes may end the process then, as SIGTERM does; the thread that delivered it has not come to that yet."""
+    each = exporters(spool_dir=spool_dir, flush_interval=0)
+    has_delivered, is_over = removing_late(each, monkeypatch)
+    each.spans.export(spans(5, session_id=session(1)))
+    assert has_delivered.wait(60)
+    assert each.spans.force_flush(LONG_MS)
+    left = on_disk(spool_dir)
+    is_over.set()
+    assert left == (0, 0)
 
 
 def test_what_is_being_sent_at_the_end_leaves_the_disk_with_its_answer(exporters, rum, spool_dir, monkeypatch):
