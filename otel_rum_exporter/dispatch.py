@@ -79,6 +79,11 @@ class Dispatch:
         return len(self._out) + waiting < self._config.max_in_flight
 
     @property
+    def is_sending(self) -> bool:
+        """Whether senders hold anything."""
+        return bool(self._out)
+
+    @property
     def fullness(self) -> float:
         """How much of the memory's bound what waits takes: 1 is all of it."""
         queue, waiting = self.batches, self.waiting
@@ -394,11 +399,6 @@ class Dispatch:
     def begin_close(self) -> None:
         """Take note that the exporter shuts down: what fails now is not tried for long."""
         self._is_closing = True
-
-    @property
-    def is_sending(self) -> bool:
-        """Whether a sender holds something."""
-        return bool(self._out)
 
     def is_stuck(self, now: float, deadline: float) -> bool:
         """Tell whether nothing can be sent any more before a deadline, as far as is known."""

@@ -38,13 +38,14 @@ class _Shared:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._users: dict[tuple[RumConfig, bool], tuple[Pipeline, int]] = {}
+        # by process, too: a forked child may never shut down the exporters that it inherited, and makes its own
+        self._users: dict[tuple[RumConfig, bool, int], tuple[Pipeline, int]] = {}
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._unlock)
 
     def acquire(self, config: RumConfig, meter_provider: MeterProvider | None, *, is_configured: bool) -> Pipeline:
         with self._lock:
-            key = (config, is_configured)
+            key = (config, is_configured, os.getpid())
             pipeline, users = self._users.get(key) or (Pipeline(config, is_configured=is_configured), 0)
             if meter_provider is not None:
                 pipeline.measure(meter_provider)

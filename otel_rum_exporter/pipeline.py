@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ _logger = logging.getLogger(__name__)
 
 
 _pipelines: weakref.WeakSet[Pipeline] = weakref.WeakSet()
+_beginnings: dict[int, threading.Lock] = {}  # by process: none is held by a thread that is not here
 
 
 def _begin_in_child() -> None:
@@ -104,13 +106,13 @@ class Pipeline:
         self._log = Notices(_logger, clock)
         self._metrics: PipelineMetrics | None = None
         self._begin()
+        self._pid = os.getpid()
         if is_configured and (advice := uwsgi.advice()):
             self._log.say(logging.WARNING, "uwsgi", advice)
         _pipelines.add(self)
 
     def _begin(self) -> None:
         """Start with nothing queued, nothing counted and no thread."""
-        self._pid = os.getpid()
         self._ledger = Ledger(self._config)
         self._client = RumClient(self._config)
         self._store = _store(self._config) if self._config.spool_dir is not None else None
@@ -130,10 +132,15 @@ class Pipeline:
         self._ledger.sessions.serves_others = serves_others
         self._ledger.sessions.start_none()
         self._closing = self._workers.is_closed = is_shut
+        self._pid = os.getpid()
 
     def _begin_after_unnoticed_fork(self) -> None:
-        if self._pid != os.getpid():
-            self.begin_in_child()
+        """Begin in a child of which Python was not told: the first thread that comes does, the others wait for it."""
+        if self._pid == os.getpid():
+            return
+        with _beginnings.setdefault(os.getpid(), threading.Lock()):
+            if self._pid != os.getpid():
+                self.begin_in_child()
 
     def measure(self, provider: MeterProvider) -> None:
         """Report to a meter provider: the first one that this is called with. One thread at a time may."""
@@ -177,21 +184,23 @@ class Pipeline:
             workers.ensure_thread_locked()
 
         def is_over() -> bool:
-            return ledger.is_flushed(epoch) or ledger.dispatch.is_stuck(self._clock(), deadline)
+            return workers.is_closed or ledger.is_flushed(epoch) or ledger.dispatch.is_stuck(self._clock(), deadline)
 
         while not self._others_deliver(is_over, deadline):
             workers.work(until=is_over, deadline=deadline)
         with self._changed:
             is_safe, is_on_disk = ledger.end_flush(epoch), ledger.statistics().queued > 0
-        if self._store is not None and is_on_disk:
-            is_safe = self._store.secure() and is_safe
+        if self._store is not None:
+            workers.tell()  # whoever flushes may end the process, before those who delivered come to that
+            if is_on_disk:
+                is_safe = self._store.secure() and is_safe
         return is_safe
 
     def _others_deliver(self, is_over: Callable[[], bool], deadline: float) -> bool:
         """Wait until a flush is over or its deadline passes. Returns False as soon as no thread is there to deliver."""
         with self._changed:
             while not is_over() and (left := deadline - self._clock()) > 0:
-                if not (self._workers.has_thread or self._workers.is_closed):
+                if not self._workers.has_thread:
                     return False
                 self._changed.wait(left)
         return True
@@ -212,8 +221,8 @@ class Pipeline:
         self.flush(timeout_s if self._store is None else timeout_s * (1 - _ANSWERS_SHARE))
         with self._changed:
             self._workers.close_locked()
+            self._await_answers_locked(deadline)
         if self._store is not None:
-            self._workers.await_answers(deadline)
             self._workers.save_all(self._store, wait_s=max(_LAST_WAIT_S, deadline - self._clock()))
         with self._changed:
             self._ledger.close()
@@ -222,6 +231,14 @@ class Pipeline:
             self._count_lost(self._store.close())
         self._client.close()
         self._log.ended(self.stats())
+
+    def _await_answers_locked(self, deadline: float) -> None:
+        """Wait for what is being sent: what the flush had no time for, or what came from disk or was admitted meanwhile.
+
+        What is delivered after the end stays on disk, and would be sent again.
+        """
+        while self._ledger.dispatch.is_sending and (left := deadline - self._clock()) > 0:
+            self._changed.wait(left)
 
     def _count_lost(self, events: int) -> None:
         """Count what is lost with a spool file, of this process's events and of those that it had not read yet."""

@@ -249,10 +249,10 @@ class Store:
 
     def secure(self) -> bool:
         """Tell whether what was committed is where its next owner will find it. What was removed is put back first."""
-        with self._lock:
-            files = list(self._files)
-            self._is_adrift = False
         with self._securing:
+            with self._lock:
+                files = list(self._files)
+                self._is_adrift = False
             return False not in [self._secured(spool) for spool in files]
 
     def _secured(self, spool: Spool) -> bool:
@@ -288,7 +288,7 @@ class Store:
         """Leave the files to whoever comes next. Returns how many events are lost with files that were removed."""
         self.secure()
         self._owed.settle(is_last=True)
-        with self._lock:
+        with self._securing, self._lock:  # nobody puts back what is closed
             files, self._files, self._own = list(self._files), {}, None
             self._is_closed = True
             self._backlog.clear()

@@ -147,12 +147,6 @@ class Workers:
         for condition in (self.changed, self._watching, self._sparing):
             condition.notify_all()
 
-    def await_answers(self, deadline: float) -> None:
-        """Wait for what is being sent, until the deadline."""
-        with self.changed:
-            while self._ledger.dispatch.is_sending and (left := deadline - self._clock()) > 0:
-                self.changed.wait(left)
-
     def _run(self) -> None:
         try:
             self.work(until=lambda: self.is_closed, deadline=None)
@@ -410,8 +404,8 @@ class Workers:
             outcome = self._ledger.settle(delivery, verdict, now)
             # waking who flushes for each batch would cost a tenth of a request
             is_news = (
-                self._ledger.has_flushed
-                or self.is_closed
+                self.is_closed  # then the end waits for each
+                or self._ledger.has_flushed
                 or not isinstance(verdict, Delivered)
                 or self._config.overflow == "block"
                 or self._ledger.dispatch.due_in(now) != 0.0

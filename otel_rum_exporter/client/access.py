@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,6 +42,7 @@ class Access:
         self._client: LeanClient | None = None
         self._made_at = 0.0
         self._is_doubted = False
+        self._knows_session_metadata: bool | None = None  # not read yet
         self._guest = (
             GuestIdentity(config.identity_pool_id, config.guest_role_arn, _settings(config, config.timeout_s))
             if config.identity_pool_id
@@ -94,14 +94,15 @@ class Access:
         finally:
             self._lock.release()
 
-    @cached_property
+    @property
     def knows_session_metadata(self) -> bool:
-        """Whether the installed botocore can send SessionMetadata. True where its model cannot be read."""
-        try:
-            model = get_session().get_service_model("rum")
-        except exceptions.BotoCoreError:
-            return True
-        return "SessionMetadata" in model.operation_model(OPERATION).input_shape.members
+        """Whether the installed botocore can send SessionMetadata.
+
+        No `cached_property`: before Python 3.12 it has a lock, which a forked child would find held for ever.
+        """
+        if self._knows_session_metadata is None:
+            self._knows_session_metadata = _knows_session_metadata()
+        return self._knows_session_metadata
 
     def _make_locked(self) -> LeanClient:
         self._client = client = self._made(self._config.timeout_s, is_shared=True)
@@ -131,6 +132,15 @@ class Access:
             settings = settings.merge(Config(inject_host_prefix=False))
         region, endpoint = self._config.region, self._config.endpoint
         return session.client("rum", region_name=region, endpoint_url=endpoint, config=settings)
+
+
+def _knows_session_metadata() -> bool:
+    """Read it from botocore's model of the service. True where that cannot be read."""
+    try:
+        model = get_session().get_service_model("rum")
+    except exceptions.BotoCoreError:
+        return True
+    return "SessionMetadata" in model.operation_model(OPERATION).input_shape.members
 
 
 def _settings(config: RumConfig, timeout_s: float) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -30,6 +31,11 @@ _OF_BOTO = (
     ValueError,
     RuntimeError,
 )
+
+# what looking up a host's name and writing a log line need is imported now: a child that is forked while a thread does so
+# would wait for that thread as soon as it needs it, too
+for _codec in ("idna", "unicode_escape"):
+    codecs.lookup(_codec)
 
 
 def _now() -> datetime:

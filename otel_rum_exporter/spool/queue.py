@@ -122,6 +122,7 @@ class Spool:
         self._database = Database(path, fsync=options.fsync, wait_s=OWNER_WAIT_S if lock else BESIDE_WAIT_S)
         self._letters = DeadLetters(self._database, options.wall)
         self._commits = GroupCommit(self._commit)
+        self._is_closing = False
         try:
             self._first_own_lease = self._last("leases") + 1
             if lock:
@@ -298,6 +299,7 @@ class Spool:
         if not self._database.is_open:
             self.abandon()
             return
+        self._is_closing = True  # what came between finding the file empty and closing it would be removed with it
         is_empty = self._lock is not None and self._is_empty()
         self._database.close()
         lock, self._lock = self._lock, None
@@ -321,6 +323,8 @@ class Spool:
     def _commit(self, groups: Sequence[Sequence[NewRow]]) -> list[list[int] | Exception]:
         try:
             with self._database.writing(_OTHERS_WAIT_S) as write:
+                if self._is_closing:
+                    raise SpoolError(f"{self.path}: the spool is about to be closed")  # noqa: TRY301 - as a closed one does
                 return [self._admit(write, rows) for rows in groups]
         except (SpoolError, SpoolFull) as error:
             # to each thread an exception of its own, since raising one writes into it

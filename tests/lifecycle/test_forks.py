@@ -94,6 +94,63 @@ def test_forks_while_another_thread_holds_each_of_the_locks(applications, conser
     assert conserved.names() == [*(f"{number:03}" for number in range(forks)), "of the parent", "of the parent, sent"]
 
 
+FORK_AT_THE_FIRST_REQUEST = """
+    import os, signal, threading
+    from lifecycle_apps import Shop
+    from otel_rum_exporter.client import access
+
+    shop, parent, get_session = Shop(flush_interval=600_000), os.getpid(), access.get_session
+    looks, goes_on = threading.Event(), threading.Event()
+
+    def slow_session():
+        if os.getpid() == parent:
+            looks.set()
+            goes_on.wait()
+        return get_session()
+
+    access.get_session = slow_session
+    shop.sell("of the parent")
+    flushing = threading.Thread(target=shop.flush)
+    flushing.start()
+    looks.wait()
+    child = os.fork()
+    if not child:
+        shop.sell("of the child")
+        is_flushed = shop.flush()
+        shop.report()
+        os._exit(0 if is_flushed else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    goes_on.set()
+    flushing.join()
+    shop.report()
+"""
+
+
+def test_a_fork_while_another_thread_reads_what_botocore_knows(applications, conserved):
+    """Which takes a moment, before the first request; the child finds out for itself."""
+    applications.run(FORK_AT_THE_FIRST_REQUEST)
+    assert conserved.names() == ["of the child", "of the parent"]
+
+
+IMPORTS = """
+    import sys
+    from lifecycle_apps import Shop
+
+    shop = Shop(flush_interval=600_000)
+    shop.sell("imported by no thread")
+    before = set(sys.modules)
+    assert shop.flush()
+    print(*(name for name in set(sys.modules) - before if name.startswith("encodings.")))
+    shop.report()
+"""
+
+
+def test_requests_import_no_codecs(applications):
+    """A fork while a thread does so leaves the module's lock held in the child, where every request then waits for it."""
+    _, output, _ = applications.run(IMPORTS)
+    assert output.split() == []
+
+
 WITHOUT_A_FLUSH = """
     child = os.fork()
     if not child:
@@ -111,6 +168,31 @@ def test_a_child_that_ends_by_os_exit_loses_what_it_had_queued(applications, con
     applications.run(PRELUDE + WITHOUT_A_FLUSH)
     assert conserved.names() == ["of the parent", "of the parent, sent"]
     assert sorted(report["queued"] for report in conserved.reports()) == [0, 1]
+
+
+OWN_EXPORTER = """
+    child = os.fork()
+    if not child:
+        own = Shop(flush_interval=600_000, is_global=False)
+        own.sell("of the child")
+        own.provider.shutdown()
+        assert own.exporter.stats().delivered == 1
+        own.report()
+        shop.sell("of the child, by its parent's exporter")
+        assert shop.flush()
+        shop.report(suffix="-inherited")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert shop.flush()
+    shop.report()
+"""
+
+
+def test_a_childs_own_exporter_delivers_when_it_is_shut_down(applications, conserved):
+    """Though its parent had one of the same configuration, which nobody may ever shut down there."""
+    applications.run(PRELUDE + OWN_EXPORTER)
+    of_child = ["of the child", "of the child, by its parent's exporter"]
+    assert conserved.names() == [*of_child, "of the parent", "of the parent, sent"]
 
 
 GRANDCHILDREN = """

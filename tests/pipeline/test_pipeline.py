@@ -18,6 +18,7 @@ from rum_items import MONITOR_ID, RESOURCE, log, session, span, spans, vital
 from rum_threads import OWN_THREAD, own_threads
 
 from otel_rum_exporter import DropReason, ParkReason, RumConfig
+from otel_rum_exporter.client.lean_client import LeanClient
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.session import is_sampled
 
@@ -488,6 +489,51 @@ def test_shutdown_is_idempotent(exporters, rum, caplog):
     assert each.stats().items_dropped == {DropReason.SHUTDOWN: 3}
     assert each.spans.force_flush(LONG_MS)
     assert (rum.stats()["events_distinct"], caplog.messages) == (1, [])
+
+
+def test_a_flush_does_not_wait_for_what_is_not_sent_any_more(exporters, rum):
+    """After the shutdown, and beside it."""
+    rum.set_faults(status=503)
+    each = exporters()
+    each.spans.export(spans(1, session_id=session(1)))
+    results = []
+    beside = threading.Thread(target=lambda: results.append(each.spans.force_flush(LONG_MS)))
+    beside.start()
+    until(each, lambda: each.spans.pipeline._ledger.dispatch.waiting)
+    with within(WIDE_S):
+        each.shutdown(SHORT_MS)
+        beside.join()
+        results.append(each.spans.force_flush(LONG_MS))
+    assert results == [False, False]
+
+
+def test_who_delivers_itself_sends_nothing_after_the_end(exporters, rum, monkeypatch):
+    """Where no thread can be started, one that flushes does; when another one shuts down, it stops."""
+    is_sending, may_answer = threading.Event(), threading.Event()
+    start, send = threading.Thread.start, LeanClient.send
+
+    def refuse(thread):
+        if thread.name == OWN_THREAD:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    def slow_send(client, request):
+        is_sending.set()
+        assert may_answer.wait(60)
+        return send(client, request)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(LeanClient, "send", slow_send)
+    each = exporters()
+    each.spans.export([span(session_id=session(number)) for number in range(5)])
+    results = []
+    flushing = threading.Thread(target=lambda: results.append(each.spans.force_flush(LONG_MS)))
+    flushing.start()
+    assert is_sending.wait(60)
+    each.shutdown(0)
+    may_answer.set()
+    flushing.join()
+    assert (results, rum.stats()["requests"]) == ([False], 1)
 
 
 # many threads

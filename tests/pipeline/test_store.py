@@ -18,9 +18,10 @@ from opentelemetry.trace import SpanKind
 from rum_items import MONITOR_ID, START_NS, key, keyed, session, span, spans
 from rum_processes import run
 from rum_service import event
-from rum_threads import join_own_threads
+from rum_threads import OWN_THREAD, join_own_threads
 
 from otel_rum_exporter import DropReason, RumConfig
+from otel_rum_exporter.client.lean_client import LeanClient
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.spool.files import SpoolDirectory
@@ -623,25 +624,116 @@ def test_the_end_waits_for_answers(exporters, spool_dir, monkeypatch):
     assert on_disk(spool_dir) == (0, 0)
 
 
-def test_what_is_delivered_just_before_the_end_leaves_the_disk(exporters, spool_dir, monkeypatch):
-    """The thread that delivered it has not come to that when the exporter shuts down, and comes to it too late."""
-    each = exporters(spool_dir=spool_dir, flush_interval=0)
-    has_delivered, is_over = threading.Event(), threading.Event()
-    settle = Store.settle
+def removing_late(each, monkeypatch):
+    """Let threads that deliver come to removing that from disk later. Returns two events: they would now, and may."""
+    would, may, settle = threading.Event(), threading.Event(), Store.settle
 
     def late_settle(store):
-        if threading.current_thread().name == "RumExporter" and each.stats().delivered:
-            has_delivered.set()
-            assert is_over.wait(60)
+        if threading.current_thread().name == OWN_THREAD and each.stats().delivered:
+            would.set()
+            assert may.wait(60)
         settle(store)
 
     monkeypatch.setattr(Store, "settle", late_settle)
+    return would, may
+
+
+def test_what_is_delivered_just_before_the_end_leaves_the_disk(exporters, spool_dir, monkeypatch):
+    """The thread that delivered it has not come to that when the exporter shuts down, and comes to it too late."""
+    each = exporters(spool_dir=spool_dir, flush_interval=0)
+    has_delivered, is_over = removing_late(each, monkeypatch)
     each.spans.export(spans(5, session_id=session(1)))
     assert has_delivered.wait(60)
     each.shutdown()
     is_over.set()
     assert (each.stats().delivered, each.stats().queued) == (5, 0)
     assert on_disk(spool_dir) == (0, 0)
+
+
+def test_what_is_delivered_leaves_the_disk_before_a_flush_is_over(exporters, spool_dir, monkeypatch):
+    """Whoever flushes may end the process then, as SIGTERM does; the thread that delivered it has not come to that yet."""
+    each = exporters(spool_dir=spool_dir, flush_interval=0)
+    has_delivered, is_over = removing_late(each, monkeypatch)
+    each.spans.export(spans(5, session_id=session(1)))
+    assert has_delivered.wait(60)
+    assert each.spans.force_flush(LONG_MS)
+    left = on_disk(spool_dir)
+    is_over.set()
+    assert left == (0, 0)
+
+
+def test_what_is_being_sent_at_the_end_leaves_the_disk_with_its_answer(exporters, rum, spool_dir, monkeypatch):
+    """What comes from disk while the exporter shuts down is nothing that the last flush waits for, and is sent all the same."""
+    rum.set_faults(status=503)
+    first = exporters(spool_dir=spool_dir)
+    first.spans.export(spans(5, session_id=session(1)))
+    first.shutdown(0)
+    join_own_threads()  # one of which may be sending
+    rum.clear_faults()
+    begins_flush, is_sending, is_closed = threading.Event(), threading.Event(), threading.Event()
+    load, send, flush, close = Store.load, LeanClient.send, Pipeline._others_deliver, Workers.close_locked
+
+    def late_load(store):
+        assert begins_flush.wait(60)
+        return load(store)
+
+    def slow_send(client, request):
+        is_sending.set()
+        assert is_closed.wait(60)
+        time.sleep(0.2)
+        return send(client, request)
+
+    def late_flush(*arguments):
+        begins_flush.set()
+        assert is_sending.wait(60)
+        return flush(*arguments)
+
+    def told_close(workers):
+        close(workers)
+        is_closed.set()
+
+    monkeypatch.setattr(Store, "load", late_load)
+    monkeypatch.setattr(LeanClient, "send", slow_send)
+    monkeypatch.setattr(Pipeline, "_others_deliver", late_flush)
+    monkeypatch.setattr(Workers, "close_locked", told_close)
+    second = exporters(spool_dir=spool_dir, shutdown_timeout=60_000)
+    second.spans.export([])
+    second.shutdown()
+    assert (second.stats().delivered, second.stats().queued) == (5, 0)
+    assert on_disk(spool_dir) == (0, 0)
+    first.delivered_by_others = 5
+
+
+def test_nobody_puts_a_file_back_that_is_closed(exporters, rum, spool_dir):
+    """Whoever flushes looks whether the files are where they should be, also as they are being closed."""
+    rum.set_faults(status=503)
+    each = exporters(spool_dir=spool_dir)
+    each.spans.export(spans(5, session_id=session(1)))
+    store = each.spans.pipeline._store
+    securing, has_begun, is_closed = store._securing, threading.Event(), threading.Event()
+
+    class Late:
+        def __enter__(self):
+            if threading.current_thread() is other:
+                has_begun.set()
+                assert is_closed.wait(60)
+            securing.acquire()
+
+        def __exit__(self, *_):
+            securing.release()
+
+    store._securing = Late()
+    results = []
+    other = threading.Thread(target=lambda: results.append(store.secure()))
+    other.start()
+    assert has_begun.wait(60)
+    each.shutdown(0)
+    is_closed.set()
+    other.join()
+    assert results == [True]
+    (spool,) = SpoolDirectory(spool_dir).adopt()
+    assert spool.events == 5
+    spool.close()
 
 
 def test_what_had_no_place_on_disk_gets_one_when_there_is_room(exporters, rum, spool_dir):

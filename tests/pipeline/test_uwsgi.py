@@ -2,13 +2,15 @@
 
 import socket
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 from rum_items import session, span, spans
 from rum_threads import own_threads
 
-from otel_rum_exporter import uwsgi
+from otel_rum_exporter import pipeline, uwsgi
+from otel_rum_exporter.ledger import Ledger
 
 THREADS, HOOKS = "Set enable-threads = true", "Set py-call-uwsgi-fork-hooks = true"
 WITHOUT_THREADS = SimpleNamespace(has_threads=0, opt={})
@@ -83,3 +85,26 @@ def test_what_waits_on_disk_is_read(exporters, rum, monkeypatch, tmp_path):
     assert after.stats().accepted == 21
     assert after.spans.force_flush(30_000)
     assert after.stats().delivered == 21
+
+
+def test_threads_that_find_themselves_in_a_worker_at_once_begin_anew_once(exporters, monkeypatch):
+    """Where uWSGI does not tell Python of its forks, the first to export notices; whoever comes meanwhile waits for it."""
+    each = exporters()
+    each.spans.pipeline._pid = -1
+    has_begun, goes_on = threading.Event(), threading.Event()
+
+    def slow_ledger(*arguments):
+        has_begun.set()
+        assert goes_on.wait(60)
+        return Ledger(*arguments)
+
+    monkeypatch.setattr(pipeline, "Ledger", slow_ledger)
+    exporting = [threading.Thread(target=each.spans.export, args=(spans(1, session_id=session(1)),)) for _ in range(2)]
+    exporting[0].start()
+    assert has_begun.wait(60)
+    exporting[1].start()
+    exporting[1].join(0.5)
+    goes_on.set()
+    for thread in exporting:
+        thread.join()
+    assert each.stats().received == 2

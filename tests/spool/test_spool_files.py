@@ -10,6 +10,7 @@ import warnings
 import pytest
 from spool_tools import everything, in_child, rows
 
+from otel_rum_exporter.spool.database import Database
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.lock import FileLock, holder
 from otel_rum_exporter.spool.queue import Spool, SpoolError, SpoolOptions
@@ -131,6 +132,21 @@ def test_an_empty_file_leaves_nothing_behind(directory):
     assert names(directory) == []
 
 
+def test_what_comes_as_an_empty_file_is_closed_is_refused(directory, monkeypatch):
+    """It would be removed with the file."""
+    spool = directory.open_own()
+    close = Database.close
+
+    def late_close(database):
+        with pytest.raises(SpoolError):
+            spool.append(rows(1))
+        close(database)
+
+    monkeypatch.setattr(Database, "close", late_close)
+    spool.close()
+    assert names(directory) == []
+
+
 def test_a_file_that_holds_something_is_taken_over(directory):
     path = leave(directory, 1, 2)
     spool = directory.open_own()
@@ -218,6 +234,7 @@ def test_a_lock_whose_file_was_removed_is_none(tmp_path):
 ADOPT = """
 import sys
 from pathlib import Path
+from otel_rum_exporter.spool.database import Database
 from otel_rum_exporter.spool.files import SpoolDirectory
 directory = SpoolDirectory(Path(sys.argv[1]))
 sys.stdin.readline()
@@ -407,6 +424,7 @@ FORKED_END = """
 import os, sys
 from pathlib import Path
 from otel_rum_exporter.spool.queue import NewRow
+from otel_rum_exporter.spool.database import Database
 from otel_rum_exporter.spool.files import SpoolDirectory
 spool = SpoolDirectory(Path(sys.argv[1])).open_own()
 spool.append([NewRow("s", b"k", b"1", 1)])
