@@ -57,6 +57,13 @@ class Queued(Struct, gc=False, eq=False):
     stored: Stored | None = None
 
 
+class Room(NamedTuple):
+    """How many events, and bytes of them, there may be."""
+
+    events: int
+    size: int
+
+
 class _Buffer(Struct, gc=False, eq=False):
     key: BatchKey
     # oldest first; a deque takes 600 bytes, and most sessions have a few events
@@ -106,6 +113,10 @@ class Batches:
     def __len__(self) -> int:
         """Return how many batches gather."""
         return len(self._buffers)
+
+    def fits(self, draft: Draft, room: Room) -> bool:
+        """Tell whether there is room for one event more, where there is so much for all of them."""
+        return self.count < room.events and self.size + size_of(draft) <= room.size
 
     def add(self, keyed: Keyed, now: float, epoch: int, stored: Stored | None = None) -> Queued | None:
         """Take an event. Returns the one that it replaces, of the same report; itself, if that is out already."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
 
-from otel_rum_exporter.batching import SETTLE_S, Batches, Queued
+from otel_rum_exporter.batching import SETTLE_S, Batches, Queued, Room
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery, Rejection, asked_wait_s, is_hopeless, retry_at
@@ -85,10 +85,10 @@ class Dispatch:
         return self._share(queue.count + waiting.count, queue.size + waiting.size)
 
     @property
-    def room(self) -> tuple[int, int]:
-        """How many events and bytes `batches` may hold, with what waits besides them, until the memory's bound is passed."""
+    def room(self) -> Room:
+        """What `batches` may hold, with what waits besides them, until the memory's bound is passed."""
         waiting, config = self.waiting, self._config
-        return config.queue_events - waiting.count, config.queue_bytes - waiting.size
+        return Room(config.queue_events - waiting.count, config.queue_bytes - waiting.size)
 
     @property
     def is_crowded(self) -> bool:

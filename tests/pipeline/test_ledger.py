@@ -216,8 +216,28 @@ def test_how_many_events_there_is_room_for():
     ledger.queue(events[:3], [None] * 3, 0.0)
     assert (ledger.fitting(events[3:]), ledger.is_empty) == (1, False)
     ledger.queue(events[3:4], [None], 0.0)
-    assert (ledger.fitting(events[4:]), ledger.is_full) == (0, False)
+    assert ledger.fitting(events[4:]) == 0
     assert ledger.statistics().events_dropped == {}
+
+
+@pytest.mark.parametrize("overflow", ["drop_newest", "block"])
+def test_what_does_not_fit_keeps_nothing_else_out(overflow):
+    """A large event for which there are too few bytes is the one that is lost; a small one behind it may still fit."""
+    ledger = ledger_of(queue_bytes=20_000, overflow=overflow)
+    for name, size in (("old", 9000), ("large", 12_000), ("small", 1000)):
+        ledger.queue([keyed(key(1), name, size=size)], [None], 0.0)
+    assert [each.draft.id for each in ledger.dispatch.on_their_way()] == ["old", "small"]
+    assert ledger.statistics().events_dropped == {DropReason.QUEUE_FULL: 1}
+    assert ledger.statistics().is_balanced
+
+
+def test_what_is_on_disk_does_not_push_out_what_is_in_memory_only():
+    """Though its bytes do not quite fit: it waits on disk alone, where the other would be lost."""
+    ledger = ledger_of(queue_bytes=20_000)
+    ledger.queue([keyed(key(1), "in memory only", size=9000)], [None], 0.0)
+    assert ledger.queue([keyed(key(1), "on disk", size=12_000)], [Stored(None, 1)], 0.0) == [Stored(None, 1)]
+    assert [each.draft.id for each in ledger.dispatch.on_their_way()] == ["in memory only"]
+    assert (ledger.statistics().events_dropped, ledger.statistics().queued) == ({}, 2)
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
