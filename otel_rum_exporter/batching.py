@@ -242,19 +242,23 @@ class Batches:
         for key, buffer in self._buffers.items():
             self._reschedule(key, buffer)
 
-    def drop_oldest(self) -> Queued | None:
-        """Take out the event that waits longest, to make room."""
+    def oldest(self) -> Queued | None:
+        """Return the event that waits longest."""
         if self._ages is None:
             self._ages = Schedule()
             for buffer in sorted(self._buffers.values(), key=_age):
                 self._ages.add(_age(buffer), buffer, len(self._buffers))
         first = self._ages.first()
-        if first is None:
-            return None
-        _, buffer = first
-        oldest = buffer.events.pop(0)
-        buffer.size -= self._count_out([oldest])
-        self._reschedule(buffer.key, buffer)
+        return None if first is None else first[1].events[0]
+
+    def drop_oldest(self) -> Queued | None:
+        """Take out the event that waits longest, to make room."""
+        oldest = self.oldest()
+        if oldest is not None:
+            buffer = self._buffers[oldest.key]
+            del buffer.events[0]
+            buffer.size -= self._count_out([oldest])
+            self._reschedule(buffer.key, buffer)
         return oldest
 
     def is_held(self, monitor_id: str) -> bool:
@@ -281,14 +285,14 @@ class Batches:
         """Take out what was admitted before a moment."""
         taken: list[Queued] = []
         while self._oldest_at < before:
-            oldest_at = self._oldest()
+            oldest_at = self._earliest()
             if oldest_at < before and (oldest := self.drop_oldest()) is not None:
                 taken.append(oldest)
             else:
                 self._oldest_at = oldest_at
         return taken
 
-    def _oldest(self) -> float:
+    def _earliest(self) -> float:
         if self._ages is None:
             return min(map(_age, self._buffers.values()), default=math.inf)
         first = self._ages.first()

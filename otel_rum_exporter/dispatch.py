@@ -341,6 +341,7 @@ class Dispatch:
             case Delivery() as delivery:
                 return self._give_up(delivery, now)
             case queued:
+                self.batches.drop_oldest()
                 return [queued]
 
     def drop_parked(self, now: float, monitor_id: str) -> list[Queued]:
@@ -351,7 +352,6 @@ class Dispatch:
         """Tell whether what waits longest is of an app monitor that takes nothing, so that it will not make room soon."""
         match self._oldest():
             case Queued() as queued:
-                self.batches.give_back([queued])
                 return self._is_parked(queued.key.monitor.id)
             case Delivery() as delivery:
                 return self.waiting.is_parked(delivery)
@@ -359,12 +359,10 @@ class Dispatch:
                 return False
 
     def _oldest(self) -> Queued | Delivery | None:
-        """Return what waits longest: an event, which is taken out for that, or a batch, which is not."""
-        queued, delivery = self.batches.drop_oldest(), self.waiting.oldest()
+        """Return what waits longest: an event, or a batch of which memory alone keeps something."""
+        queued, delivery = self.batches.oldest(), self.waiting.oldest()
         if delivery is None or (queued is not None and queued.admitted_at <= delivery.admitted_at):
             return queued
-        if queued is not None:
-            self.batches.give_back([queued])
         return delivery
 
     def _is_parked(self, monitor_id: str) -> bool:

@@ -345,6 +345,21 @@ def test_a_parked_app_monitor_leaves_memory_to_the_others(overflow):
     assert statistics(sending).queued <= 500
 
 
+@pytest.mark.parametrize("overflow", ["drop_newest", "block"])
+def test_of_what_came_together_the_parked_gives_way(overflow):
+    """Events of one export are equally old; those of an app monitor that is well stay."""
+    sending = Sending(not_found, queue_events=4, overflow=overflow)
+    sending.put(event("asks", 1, OTHER_MONITOR))
+    sending.flush()
+    sending.run(1.0)
+    sending.put(event("parked", 1, OTHER_MONITOR), event("good 1"), event("good 2"))
+    sending.put(event("good 3"))
+    sending.put(event("good 4"))
+    sending.run(10.0)
+    assert sending.delivered_at.keys() == {"good 1", "good 2", "good 3", "good 4"}
+    assert statistics(sending).events_dropped == {DropReason.QUEUE_FULL: 2}
+
+
 def test_batches_that_find_out_leave_memory_to_the_others():
     """Each may be another one, which waits in memory until it is taken: with a spool nothing else ends that."""
     sending = Sending(not_found, queue_events=100, max_events=5)
