@@ -367,7 +367,7 @@ class Batches:
         waiting = self._reported.get((queued.key.context, once.key))
         if waiting is None or waiting.key != queued.key:
             return None
-        if not once.latest and not is_near(once, waiting.draft.time_ns - queued.draft.time_ns):
+        if once.counts != "latest" and not is_near(once, waiting.draft.time_ns - queued.draft.time_ns):
             return None
         buffer = self._buffers[waiting.key]
         buffer.events.remove(waiting)
