@@ -138,11 +138,12 @@ class Dispatch:
     def _probe(self, monitor_id: str, destination: Destination, now: float) -> Job | None:
         """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too.
 
-        Batches on disk never make room, so they are to take a part of the memory only, unless it may be their events that
-        are at fault: then only others find out.
+        Batches on disk never make room, so they are to take a part of the memory only. But where it may be the events of
+        a single one that are at fault, only another one finds out.
         """
         waiting = self.waiting
-        may_be_other = destination.parked is ParkReason.REJECTED or self._share(waiting.count, waiting.size) < _REFUSED
+        may_be_its_own = destination.parked is ParkReason.REJECTED and waiting.number_parked(monitor_id) == 1
+        may_be_other = may_be_its_own or self._share(waiting.count, waiting.size) < _REFUSED
         is_other = may_be_other and destination.probes % 2 == 0
         job: Job | None = self.batches.take_held(monitor_id, now) if is_other else None
         job = job or self.waiting.take_parked(monitor_id) or self.batches.take_held(monitor_id, now)

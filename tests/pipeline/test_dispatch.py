@@ -360,9 +360,14 @@ def test_of_what_came_together_the_parked_gives_way(overflow):
     assert statistics(sending).events_dropped == {DropReason.QUEUE_FULL: 2}
 
 
-def test_batches_that_find_out_leave_memory_to_the_others():
+@pytest.mark.parametrize("refusal", [Parked(ParkReason.NOT_FOUND, "404"), ALL_BAD])
+def test_batches_that_find_out_leave_memory_to_the_others(refusal):
     """Each may be another one, which waits in memory until it is taken: with a spool nothing else ends that."""
-    sending = Sending(not_found, queue_events=100, max_events=5)
+
+    def answer(batch, _now):
+        return refusal if batch.monitor.id == OTHER_MONITOR else Delivered()
+
+    sending = Sending(answer, queue_events=100, max_events=5)
     ids = iter(range(10**6))
 
     def put(*events):
