@@ -257,6 +257,10 @@ class Batches:
         """Tell whether the batches of an app monitor wait for `release_held`."""
         return monitor_id in self._held
 
+    def has_other(self, monitor_id: str) -> bool:
+        """Tell whether an event of an app monitor waits whose session is not out."""
+        return any(key.monitor.id == monitor_id and key.context not in self._busy for key in self._buffers)
+
     def displace_held(self, most: int) -> list[Queued]:
         """Take out events of app monitors that are held, the oldest first, which the disk keeps anyhow."""
         displaced: list[Queued] = []

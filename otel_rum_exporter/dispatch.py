@@ -154,6 +154,12 @@ class Dispatch:
         destination.begin_probe(now)
         return job
 
+    def lacks_other(self, monitor_id: str) -> bool:
+        """Tell whether all that is in memory of an app monitor was refused, though others of its events may be taken."""
+        destination = self._destinations.get(monitor_id)
+        is_refused = destination is not None and destination.parked is ParkReason.REJECTED
+        return is_refused and not self.batches.has_other(monitor_id)
+
     def resume(self, delivery: Delivery, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
         if not self.batches.hold_session(_key_of(delivery)):

@@ -274,7 +274,8 @@ class Ledger:
         """Take events that come from disk. Returns which stay there: no room in memory, or nobody takes them at present."""
         left: list[Stored] = []
         displaced: list[Stored] = []
-        parked, taken = self.dispatch.parked, set[BatchKey]()
+        parked = {each for each in self.dispatch.parked if not self.dispatch.lacks_other(each)}
+        taken = set[BatchKey]()
         number = len(loaded.events) + loaded.expired + loaded.lost
         if loaded.is_own:
             self._on_disk -= number
