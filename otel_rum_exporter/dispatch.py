@@ -25,6 +25,7 @@ _BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events 
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred
 _CROWDED = 0.5  # of the memory's bound
 _REFUSED = 0.25  # likewise: where batches that wait take more of it, an app monitor is not asked with yet another one
+_GATHERED = 1 / 3  # of `max_age`: what then settles for as long again leaves before it is too old
 _MAX_DESTINATIONS = 256  # of those that are well there is little to remember
 _MAX_BISECTED = 64  # batches; where more wait for their share, they take more of it: memory is bounded, too
 
@@ -64,7 +65,8 @@ class Dispatch:
         self._bisection = Bucket(_BISECTION_SHARE * config.max_requests_per_second / config.senders, _BISECTION_BURST)
         self._is_closing = False
         self.pacer = Pacer(config.max_requests_per_second, config.senders, random=self._chance)
-        self.batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s, SETTLE_S)
+        linger_s = min(config.flush_interval_s, _GATHERED * config.max_age_s)
+        self.batches = Batches(config.max_events, config.max_bytes, linger_s, SETTLE_S)
         self.waiting = Waiting()
         self.has_given_up = False
         """Whether a batch was refused the connection twice while the exporter shuts down, and none was delivered since."""

@@ -280,6 +280,18 @@ def test_what_waits_for_an_app_monitor_becomes_too_old():
 
 
 @pytest.mark.parametrize(
+    ("flush_interval", "max_age"),
+    [pytest.param(600_000, 300_000, id="a long interval"), pytest.param(5000, 5000, id="a short age")],
+)
+def test_nothing_gathers_until_it_is_too_old(flush_interval, max_age):
+    """Whatever the interval is, all of it leaves before, so that it does not depend on a flush."""
+    sending = Sending(flush_interval=flush_interval, max_age=max_age)
+    sending.put(event("e"))
+    sending.run(0.9 * max_age / 1000)
+    assert list(sending.delivered_at) == ["e"]
+
+
+@pytest.mark.parametrize(
     "verdict", [Retry("network", "refused"), Retry("server", "503"), Parked(ParkReason.UNAUTHORIZED, "403")]
 )
 def test_no_event_is_given_up_with_an_older_one(verdict):
