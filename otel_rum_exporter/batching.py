@@ -57,6 +57,13 @@ class Queued(Struct, gc=False, eq=False):
     stored: Stored | None = None
 
 
+class Room(NamedTuple):
+    """How many events, and bytes of them, there may be."""
+
+    events: int
+    size: int
+
+
 class _Buffer(Struct, gc=False, eq=False):
     key: BatchKey
     # oldest first; a deque takes 600 bytes, and most sessions have a few events
@@ -92,9 +99,8 @@ class Batches:
         self._ages: Schedule[_Buffer] | None = None  # by age, from when on room is first made: most need none
         self._oldest_at = math.inf  # no event is older
         self._tickets = count()
-        # the sessions that are out, by id and app monitor, since two of these may have the same session; each with its
-        # keys that came due since
-        self._busy: dict[str, dict[str, frozenset[BatchKey]]] = {}
+        # the sessions that are out, by their keys' `context`, each with its keys that came due since
+        self._busy: dict[str, frozenset[BatchKey]] = {}
         self._held: dict[str, set[BatchKey]] = {}  # likewise the app monitors that take nothing
         self._reported: dict[tuple[str, Hashable], Queued] = {}  # what may be replaced
         self._flushed_epoch = -1
@@ -106,6 +112,10 @@ class Batches:
     def __len__(self) -> int:
         """Return how many batches gather."""
         return len(self._buffers)
+
+    def fits(self, draft: Draft, room: Room) -> bool:
+        """Tell whether there is room for one event more, where there is so much for all of them."""
+        return self.count < room.events and self.size + size_of(draft) <= room.size
 
     def add(self, keyed: Keyed, now: float, epoch: int, stored: Stored | None = None) -> Queued | None:
         """Take an event. Returns the one that it replaces, of the same report; itself, if that is out already."""
@@ -150,14 +160,13 @@ class Batches:
         It is the one that is due longest; of a crowd the fullest, due or not, so that requests make the most room.
         """
         if is_crowded:
-            # a look at each buffer, at most as often as requests may leave
-            free = filter(self._is_free, self._buffers)
-            key = max(free, key=lambda each: len(self._buffers[each].events), default=None)
+            key = self._fullest()
             return None if key is None else self._take(key, math.inf)
         while (buffer := self._schedule.take(now)) is not None:
             key = buffer.key
-            if key.session_id in self._busy and key.monitor.id in self._busy[key.session_id]:
-                self._busy[key.session_id][key.monitor.id] |= {key}
+            context = key.context
+            if context in self._busy:
+                self._busy[context] |= {key}
             elif key.monitor.id in self._held:
                 self._held[key.monitor.id].add(key)
             else:
@@ -166,9 +175,8 @@ class Batches:
 
     def hold_session(self, key: BatchKey) -> bool:
         """Hold a session for a batch that comes from elsewhere. Returns False if one of it is out."""
-        monitors = self._busy.setdefault(key.session_id, {})
-        is_free = key.monitor.id not in monitors
-        monitors.setdefault(key.monitor.id, _NO_KEYS)
+        is_free = key.context not in self._busy
+        self._busy.setdefault(key.context, _NO_KEYS)
         return is_free
 
     def hold(self, monitor_id: str) -> None:
@@ -180,7 +188,7 @@ class Batches:
     def take_held(self, monitor_id: str, now: float) -> list[Queued] | None:
         """Return the events of a batch that was due but for `hold`, as `take` does."""
         for key in self._held.get(monitor_id, ()):
-            if key in self._buffers and key.monitor.id not in self._busy.get(key.session_id, ()):
+            if key in self._buffers and key.context not in self._busy:
                 self._held[monitor_id].discard(key)
                 return self._take(key, now)
         return None
@@ -193,12 +201,7 @@ class Batches:
 
     def release(self, key: BatchKey) -> None:
         """Let the next batch of a session go."""
-        monitors = self._busy.get(key.session_id, {})
-        keys = monitors.pop(key.monitor.id, None)
-        if not monitors:
-            self._busy.pop(key.session_id, None)
-        if keys:
-            self._resume(keys)
+        self._resume(self._busy.pop(key.context, _NO_KEYS))
 
     def _resume(self, keys: Iterable[BatchKey]) -> None:
         for key in keys:
@@ -231,24 +234,32 @@ class Batches:
         for key, buffer in self._buffers.items():
             self._reschedule(key, buffer)
 
-    def drop_oldest(self) -> Queued | None:
-        """Take out the event that waits longest, to make room."""
+    def oldest(self) -> Queued | None:
+        """Return the event that waits longest."""
         if self._ages is None:
             self._ages = Schedule()
             for buffer in sorted(self._buffers.values(), key=_age):
                 self._ages.add(_age(buffer), buffer, len(self._buffers))
         first = self._ages.first()
-        if first is None:
-            return None
-        _, buffer = first
-        oldest = buffer.events.pop(0)
-        buffer.size -= self._count_out([oldest])
-        self._reschedule(buffer.key, buffer)
+        return None if first is None else first[1].events[0]
+
+    def drop_oldest(self) -> Queued | None:
+        """Take out the event that waits longest, to make room."""
+        oldest = self.oldest()
+        if oldest is not None:
+            buffer = self._buffers[oldest.key]
+            del buffer.events[0]
+            buffer.size -= self._count_out([oldest])
+            self._reschedule(buffer.key, buffer)
         return oldest
 
     def is_held(self, monitor_id: str) -> bool:
         """Tell whether the batches of an app monitor wait for `release_held`."""
         return monitor_id in self._held
+
+    def has_other(self, monitor_id: str) -> bool:
+        """Tell whether an event of an app monitor waits whose session is not out."""
+        return any(key.monitor.id == monitor_id and key.context not in self._busy for key in self._buffers)
 
     def displace_held(self, most: int) -> list[Queued]:
         """Take out events of app monitors that are held, the oldest first, which the disk keeps anyhow."""
@@ -270,14 +281,14 @@ class Batches:
         """Take out what was admitted before a moment."""
         taken: list[Queued] = []
         while self._oldest_at < before:
-            oldest_at = self._oldest()
+            oldest_at = self._earliest()
             if oldest_at < before and (oldest := self.drop_oldest()) is not None:
                 taken.append(oldest)
             else:
                 self._oldest_at = oldest_at
         return taken
 
-    def _oldest(self) -> float:
+    def _earliest(self) -> float:
         if self._ages is None:
             return min(map(_age, self._buffers.values()), default=math.inf)
         first = self._ages.first()
@@ -288,15 +299,19 @@ class Batches:
         for buffer in self._buffers.values():
             yield from buffer.events
 
+    def _fullest(self) -> BatchKey | None:
+        """Return the key of a buffer that may leave: a look at each of them, at most as often as requests may."""
+        fullest, most = None, 0
+        for key, buffer in self._buffers.items():
+            if len(buffer.events) > most and self._is_free(key):
+                fullest, most = key, len(buffer.events)
+        return fullest
+
     def _is_free(self, key: BatchKey) -> bool:
-        is_busy = key.session_id in self._busy and key.monitor.id in self._busy[key.session_id]
-        return not is_busy and key.monitor.id not in self._held
+        return key.context not in self._busy and key.monitor.id not in self._held
 
     def _take(self, key: BatchKey, now: float) -> list[Queued]:
-        if key.session_id in self._busy:
-            self._busy[key.session_id][key.monitor.id] = _NO_KEYS
-        else:
-            self._busy[key.session_id] = {key.monitor.id: _NO_KEYS}
+        self._busy[key.context] = _NO_KEYS
         buffer = self._buffers[key]
         # with many sessions each event leaves alone
         number = 1 if len(buffer.events) == 1 else self._number_to_take(buffer.events, now)
@@ -352,7 +367,7 @@ class Batches:
         waiting = self._reported.get((queued.key.context, once.key))
         if waiting is None or waiting.key != queued.key:
             return None
-        if not once.latest and not is_near(once, waiting.draft.time_ns - queued.draft.time_ns):
+        if once.counts != "latest" and not is_near(once, waiting.draft.time_ns - queued.draft.time_ns):
             return None
         buffer = self._buffers[waiting.key]
         buffer.events.remove(waiting)

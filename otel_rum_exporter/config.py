@@ -204,7 +204,8 @@ class RumConfig:
     flush_interval: int = option(
         5000,
         whole(0, LONGEST_MS),
-        "How long a batch gathers; then it settles, for 2 s at most. Longer when sessions outnumber the requests.",
+        "How long a batch gathers, a third of `max_age` at most; then it settles, for 2 s at most. Longer when sessions "
+        "outnumber the requests.",
         unit="milliseconds",
     )
     max_requests_per_second: float = option(

@@ -105,9 +105,10 @@ class Session(Struct, gc=False):
         once = draft.once
         if once is None:
             return True
-        at_ns = once.reported_ns if once.latest else draft.time_ns
+        is_latest = once.counts == "latest"
+        at_ns = once.reported_ns if is_latest else draft.time_ns
         before = self.notes.seen_ns(once.key)
-        if before is not None and (at_ns < before if once.latest else is_near(once, at_ns - before)):
+        if before is not None and (at_ns < before if is_latest else is_near(once, at_ns - before)):
             return False
         self._note(self.notes.with_seen(once.key, at_ns))
         return True
@@ -118,9 +119,9 @@ class Session(Struct, gc=False):
         Of a metric each report counts instead of the one before.
         """
         once = draft.once
-        if once is None or once.latest:
+        if once is None or once.counts == "latest":
             return False
-        if once.last_waiting:
+        if once.counts == "last_waiting":
             return True
         before = self.notes.seen_ns(once.key)
         if before is None or draft.time_ns >= before:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec import Struct, field
 
-from otel_rum_exporter.batching import SETTLE_S, Batches, Queued
+from otel_rum_exporter.batching import SETTLE_S, Batches, Queued, Room
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.delivery import Delivery, Rejection, asked_wait_s, is_hopeless, retry_at
@@ -25,6 +25,7 @@ _BISECTION_SHARE = 0.1  # of the requests, while others are due: finding events 
 _BISECTION_BURST = 16.0  # what it takes to find one among a hundred
 _CROWDED = 0.5  # of the memory's bound
 _REFUSED = 0.25  # likewise: where batches that wait take more of it, an app monitor is not asked with yet another one
+_GATHERED = 1 / 3  # of `max_age`: what then settles for as long again leaves before it is too old
 _MAX_DESTINATIONS = 256  # of those that are well there is little to remember
 _MAX_BISECTED = 64  # batches; where more wait for their share, they take more of it: memory is bounded, too
 
@@ -64,7 +65,8 @@ class Dispatch:
         self._bisection = Bucket(_BISECTION_SHARE * config.max_requests_per_second / config.senders, _BISECTION_BURST)
         self._is_closing = False
         self.pacer = Pacer(config.max_requests_per_second, config.senders, random=self._chance)
-        self.batches = Batches(config.max_events, config.max_bytes, config.flush_interval_s, SETTLE_S)
+        linger_s = min(config.flush_interval_s, _GATHERED * config.max_age_s)
+        self.batches = Batches(config.max_events, config.max_bytes, linger_s, SETTLE_S)
         self.waiting = Waiting()
         self.has_given_up = False
         """Whether a batch was refused the connection twice while the exporter shuts down, and none was delivered since."""
@@ -90,10 +92,10 @@ class Dispatch:
         return self._share(queue.count + waiting.count, queue.size + waiting.size)
 
     @property
-    def room(self) -> tuple[int, int]:
-        """How many events and bytes `batches` may hold, with what waits besides them, until the memory's bound is passed."""
+    def room(self) -> Room:
+        """What `batches` may hold, with what waits besides them, until the memory's bound is passed."""
         waiting, config = self.waiting, self._config
-        return config.queue_events - waiting.count, config.queue_bytes - waiting.size
+        return Room(config.queue_events - waiting.count, config.queue_bytes - waiting.size)
 
     @property
     def is_crowded(self) -> bool:
@@ -143,11 +145,12 @@ class Dispatch:
     def _probe(self, monitor_id: str, destination: Destination, now: float) -> Job | None:
         """Return a batch that finds out whether an app monitor is well again: others than those that were refused, too.
 
-        Batches on disk never make room, so they are to take a part of the memory only, unless it may be their events that
-        are at fault: then only others find out.
+        Batches on disk never make room, so they are to take a part of the memory only. But where it may be the events of
+        a single one that are at fault, only another one finds out.
         """
         waiting = self.waiting
-        may_be_other = destination.parked is ParkReason.REJECTED or self._share(waiting.count, waiting.size) < _REFUSED
+        may_be_its_own = destination.parked is ParkReason.REJECTED and waiting.number_parked(monitor_id) == 1
+        may_be_other = may_be_its_own or self._share(waiting.count, waiting.size) < _REFUSED
         is_other = may_be_other and destination.probes % 2 == 0
         job: Job | None = self.batches.take_held(monitor_id, now) if is_other else None
         job = job or self.waiting.take_parked(monitor_id) or self.batches.take_held(monitor_id, now)
@@ -157,6 +160,12 @@ class Dispatch:
             return None
         destination.begin_probe(now)
         return job
+
+    def lacks_other(self, monitor_id: str) -> bool:
+        """Tell whether all that is in memory of an app monitor was refused, though others of its events may be taken."""
+        destination = self._destinations.get(monitor_id)
+        is_refused = destination is not None and destination.parked is ParkReason.REJECTED
+        return is_refused and not self.batches.has_other(monitor_id)
 
     def resume(self, delivery: Delivery, now: float) -> bool:
         """Take a batch that another process was sending. Returns False while another one of its session is out."""
@@ -346,6 +355,7 @@ class Dispatch:
             case Delivery() as delivery:
                 return self._give_up(delivery, now)
             case queued:
+                self.batches.drop_oldest()
                 return [queued]
 
     def drop_parked(self, now: float, monitor_id: str) -> list[Queued]:
@@ -356,7 +366,6 @@ class Dispatch:
         """Tell whether what waits longest is of an app monitor that takes nothing, so that it will not make room soon."""
         match self._oldest():
             case Queued() as queued:
-                self.batches.give_back([queued])
                 return self._is_parked(queued.key.monitor.id)
             case Delivery() as delivery:
                 return self.waiting.is_parked(delivery)
@@ -364,12 +373,10 @@ class Dispatch:
                 return False
 
     def _oldest(self) -> Queued | Delivery | None:
-        """Return what waits longest: an event, which is taken out for that, or a batch, which is not."""
-        queued, delivery = self.batches.drop_oldest(), self.waiting.oldest()
+        """Return what waits longest: an event, or a batch of which memory alone keeps something."""
+        queued, delivery = self.batches.oldest(), self.waiting.oldest()
         if delivery is None or (queued is not None and queued.admitted_at <= delivery.admitted_at):
             return queued
-        if queued is not None:
-            self.batches.give_back([queued])
         return delivery
 
     def _is_parked(self, monitor_id: str) -> bool:

@@ -151,43 +151,49 @@ class Ledger:
         batches, epoch = self.dispatch.batches, self._epoch
         drops_oldest = self._config.overflow == "drop_oldest"
         left: list[Stored] = []
-        room_events, room_bytes = self.dispatch.room
+        room = self.dispatch.room
         queued = unstored = 0
         for keyed, where in zip(events, stored, strict=True):
-            if where is not None and self.is_full:
-                displaced = self._displaced_by(keyed)
-                left += displaced or [where]
-                if not displaced:
+            if (where is not None or not drops_oldest) and not batches.fits(keyed.draft, room):
+                left += self._make_room_for(keyed, where, now)
+                room = self.dispatch.room
+                if not batches.fits(keyed.draft, room):
+                    left += self._keep_out(where)
                     continue
-            if where is None and not drops_oldest and self.is_full:
-                on_disk = self._gives_way(keyed, now)
-                if on_disk is None:
-                    continue
-                left += on_disk
             queued += 1
             unstored += where is None
             replaced = batches.add(keyed, now, epoch, where)
             if replaced is not None:
                 self._drop([replaced], DropReason.DUPLICATE)
-            if batches.count > room_events or batches.size > room_bytes:
+            if batches.count > room.events or batches.size > room.size:
                 left += self._make_room(now)
-                room_events, room_bytes = self.dispatch.room
+                room = self.dispatch.room
         self._outstanding[epoch] += queued
         self._unstored[epoch] += unstored
         self._on_disk += len(left)
         return left
 
-    def _gives_way(self, keyed: Keyed, now: float) -> list[Stored] | None:
-        """Make room for an event by what waits for an app monitor that takes nothing, or else drop the event itself.
+    def _make_room_for(self, keyed: Keyed, where: Stored | None, now: float) -> list[Stored]:
+        """Take out what waits for app monitors that take nothing, in favour of an event. Returns what is on disk alone now."""
+        if where is not None:
+            return self._displaced_by(keyed)
+        left: list[Stored] = []
+        dispatch = self.dispatch
+        while not dispatch.batches.fits(keyed.draft, dispatch.room):
+            parked = dispatch.drop_parked(now, keyed.key.monitor.id)
+            if not parked:
+                break
+            left += self._leave(parked)
+        return left
 
-        Returns what is on disk alone now; None if it is the event that was dropped.
-        """
-        if parked := self.dispatch.drop_parked(now, keyed.key.monitor.id):
-            return self._leave(parked)
+    def _keep_out(self, where: Stored | None) -> list[Stored]:
+        """Take note that there is no room for an event. Returns where it is on disk; else it is lost."""
+        if where is not None:
+            return [where]
         self._counters.events_dropped[DropReason.QUEUE_FULL] += 1
         self._untold[DropReason.QUEUE_FULL] += 1
         self._lost[self._epoch] += 1
-        return None
+        return []
 
     def _displaced_by(self, keyed: Keyed) -> list[Stored]:
         """Leave events of app monitors that take nothing on disk alone, in favour of one that is well. Returns where."""
@@ -221,17 +227,16 @@ class Ledger:
         items = [each for each in converted if isinstance(each, Conversion)]
         drafts = [draft for each in items for draft in each.events]
         events, size = len(drafts) + len({each.session for each in items}), sum(map(size_of, drafts))
-        room_events, room_bytes = self.dispatch.room
-        batches = self.dispatch.batches
-        return batches.count + events <= room_events and batches.size + size <= room_bytes
+        batches, room = self.dispatch.batches, self.dispatch.room
+        return batches.count + events <= room.events and batches.size + size <= room.size
 
     def fitting(self, events: Sequence[Keyed]) -> int:
         """Return how many of some events there is room for in memory, from the first on."""
-        batches, (room_events, room_bytes) = self.dispatch.batches, self.dispatch.room
-        size, most = batches.size, max(0, room_events - batches.count)
+        batches, room = self.dispatch.batches, self.dispatch.room
+        size, most = batches.size, max(0, room.events - batches.count)
         for number, keyed in enumerate(events[:most]):
             size += size_of(keyed.draft)
-            if size > room_bytes:
+            if size > room.size:
                 return number
         return min(most, len(events))
 
@@ -244,11 +249,6 @@ class Ledger:
     def has_unstored(self) -> bool:
         """Whether something that was accepted is in memory only."""
         return any(number > 0 for number in self._unstored.values())
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the memory's bound is reached."""
-        return self.dispatch.fullness >= 1
 
     def refuse(self, items: int, reason: DropReason) -> None:
         """Count items that are not even converted."""
@@ -274,7 +274,8 @@ class Ledger:
         """Take events that come from disk. Returns which stay there: no room in memory, or nobody takes them at present."""
         left: list[Stored] = []
         displaced: list[Stored] = []
-        parked, taken = self.dispatch.parked, set[BatchKey]()
+        parked = {each for each in self.dispatch.parked if not self.dispatch.lacks_other(each)}
+        taken = set[BatchKey]()
         number = len(loaded.events) + loaded.expired + loaded.lost
         if loaded.is_own:
             self._on_disk -= number

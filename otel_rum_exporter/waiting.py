@@ -61,6 +61,10 @@ class Waiting:
         parked = self._parked.get(monitor_id)
         return self.remove(parked[0]) if parked else None
 
+    def number_parked(self, monitor_id: str) -> int:
+        """Return how many batches wait for an app monitor."""
+        return len(self._parked.get(monitor_id, ()))
+
     def unpark(self, monitor_id: str, now: float) -> None:
         """Let those that waited for an app monitor go at once."""
         for delivery in self._parked.pop(monitor_id, ()):

@@ -218,7 +218,7 @@ def test_a_forked_child_starts_no_session():
         pytest.param(Once("x"), [0, 3600], [0], id="at any distance"),
         pytest.param(Once("x", within_ns=S), [0, 1, 2.5, 3], [0, 2.5], id="within a second"),
         pytest.param(Once("x", within_ns=S), [5, 3, 1], [5, 3, 1], id="backwards"),
-        pytest.param(Once("x", latest=True), [0, 1, 2], [0, 1, 2], id="a metric that grows"),
+        pytest.param(Once("x", counts="latest"), [0, 1, 2], [0, 1, 2], id="a metric that grows"),
     ],
 )
 def test_repeats(once, times, expected):
@@ -234,7 +234,7 @@ def test_the_last_report_of_a_metric_counts():
     """Whenever it arrives: a report that was made before the last one known is no news."""
     known = sessions(session_start="off")
     outcomes = [
-        admitted(known, conversion(draft(once=Once("x", latest=True, reported_ns=reported_ns))))
+        admitted(known, conversion(draft(once=Once("x", counts="latest", reported_ns=reported_ns))))
         for reported_ns in (5, 3, 5, 9, 8)
     ]
     news, repeat = [["t"]], [DropReason.DUPLICATE]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -29,10 +29,15 @@ to a disk.
 """
 
 
-class Once(Struct, frozen=True, gc=False):
-    """Events with the same key are one event: the first, or with `latest` the last before it is sent.
+Counts = Literal["first", "last_waiting", "latest"]
+"""Which of several reports of the same is the event: the first by its time, or the last before one is sent.
 
-    With `latest` what comes after that is one more event; with `last_waiting` the last before it is sent is all.
+With `last_waiting` none counts after that; with `latest` the last of those once more.
+"""
+
+
+class Once(Struct, frozen=True, gc=False):
+    """Events with the same key are one event: `counts` says which.
 
     Units:  within_ns is how far apart two of them may be; None is any distance. reported_ns says which is the last, in
             epoch nanoseconds.
@@ -40,9 +45,8 @@ class Once(Struct, frozen=True, gc=False):
 
     key: Key
     within_ns: int | None = None
-    latest: bool = False
+    counts: Counts = "first"
     reported_ns: int = 0
-    last_waiting: bool = False
 
 
 @prepared

@@ -136,9 +136,8 @@ def once(attributes: Attributes, body: Any, reported_ns: int) -> Once | None:
     name, metric_id = text(fields, "name"), text(fields, "id")
     if not metric_id:
         return None
-    is_growing = name in _GROWING
     key = ("vital", digest(f"{name} {metric_id}"))
-    return Once(key, latest=is_growing, reported_ns=reported_ns, last_waiting=not is_growing)
+    return Once(key, counts="latest" if name in _GROWING else "last_waiting", reported_ns=reported_ns)
 
 
 def _fields(attributes: Attributes, body: Any) -> Mapping[str, Any]:

@@ -65,5 +65,5 @@ def key(number=1, *, monitor=MONITOR_ID, is_client=False, client=NO_CLIENT):
 
 def keyed(batch_key, name="event", *, size=0, metric=None):
     """An event before it is queued; those of one `metric` replace each other."""
-    once = Once(metric, latest=True) if metric else None
+    once = Once(metric, counts="latest") if metric else None
     return Keyed(batch_key, Draft(id=name, time_ns=1, type="test", details='"' + "x" * size + '"', once=once))

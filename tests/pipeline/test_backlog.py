@@ -1,55 +1,30 @@
 """Each event on disk is with one process once, whatever else goes on: beside exports, damage, other processes, long outages."""
 
-import logging
 import threading
 from contextlib import closing
 
 import pytest
-from rum_items import MONITOR_ID, key, keyed
-from rum_service import PROCESS, event
+from rum_items import key, keyed
+from rum_service import event
+from rum_unthreaded import Unthreaded
 
-from otel_rum_exporter import RumConfig
-from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.client.verdicts import Delivered
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.ledger import Ledger
-from otel_rum_exporter.notices import Notices
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import Burial, Spool, SpoolCorruptError, SpoolError
-from otel_rum_exporter.store import Store
-from otel_rum_exporter.workers import Chore, Workers
+from otel_rum_exporter.workers import Chore
 
 
-class Disk:
-    """A store and a ledger, as the pipeline joins them, but for the threads; both clocks are `now`."""
+class Disk(Unthreaded):
+    """A process with a spool, whose clock is `now`."""
 
     def __init__(self, spool_dir, **options):
         self.now = 0.0
         self.is_dead = False
-        defaults = {"app_monitor_id": MONITOR_ID, "region": "us-east-1", "domain": "shop.example"}
-        self.config = RumConfig(**{**defaults, "session_start": "off", "spool_dir": spool_dir, **options})
-        self.ledger = Ledger(self.config, process_session=PROCESS)
-        self.store = Store(self.config, wall=lambda: 1.7e9 + self.now, clock=lambda: self.now)
-        log, client = Notices(logging.getLogger("otel_rum_exporter"), lambda: self.now), RumClient(self.config)
-        self.workers = Workers(self.config, self.ledger, client, self.store, log=log, clock=lambda: self.now)
-
-    @property
-    def stats(self):
-        return self.ledger.statistics()
-
-    @property
-    def own(self):
-        return self.store._own
+        super().__init__(lambda: self.now, spool_dir, **options)
 
     def put(self, *names):
         self.put_events([event(name) for name in names])
-
-    def put_events(self, events):
-        """Export them."""
-        self.store.leave(self.ledger.queue(events, self.store.keep(events), self.now))
-
-    def tend(self):
-        self.workers._do(Chore.TEND)
 
     def deliver(self):
         """Send all that is in memory. Returns how many events that is."""
@@ -75,10 +50,8 @@ class Disk:
         self.store._failed(self.own, SpoolCorruptError("event 1 is damaged"), "Events cannot be read")
 
     def crash(self):
-        """End without a word to anybody."""
+        super().crash()
         self.is_dead = True
-        self.own._database.close()
-        self.own._lock.release()
 
     def load(self):
         """Read all for which there is room in memory. Returns how many events that is."""

@@ -280,6 +280,18 @@ def test_what_waits_for_an_app_monitor_becomes_too_old():
 
 
 @pytest.mark.parametrize(
+    ("flush_interval", "max_age"),
+    [pytest.param(600_000, 300_000, id="a long interval"), pytest.param(5000, 5000, id="a short age")],
+)
+def test_nothing_gathers_until_it_is_too_old(flush_interval, max_age):
+    """Whatever the interval is, all of it leaves before, so that it does not depend on a flush."""
+    sending = Sending(flush_interval=flush_interval, max_age=max_age)
+    sending.put(event("e"))
+    sending.run(0.9 * max_age / 1000)
+    assert list(sending.delivered_at) == ["e"]
+
+
+@pytest.mark.parametrize(
     "verdict", [Retry("network", "refused"), Retry("server", "503"), Parked(ParkReason.UNAUTHORIZED, "403")]
 )
 def test_no_event_is_given_up_with_an_older_one(verdict):
@@ -345,9 +357,29 @@ def test_a_parked_app_monitor_leaves_memory_to_the_others(overflow):
     assert statistics(sending).queued <= 500
 
 
-def test_batches_that_find_out_leave_memory_to_the_others():
+@pytest.mark.parametrize("overflow", ["drop_newest", "block"])
+def test_of_what_came_together_the_parked_gives_way(overflow):
+    """Events of one export are equally old; those of an app monitor that is well stay."""
+    sending = Sending(not_found, queue_events=4, overflow=overflow)
+    sending.put(event("asks", 1, OTHER_MONITOR))
+    sending.flush()
+    sending.run(1.0)
+    sending.put(event("parked", 1, OTHER_MONITOR), event("good 1"), event("good 2"))
+    sending.put(event("good 3"))
+    sending.put(event("good 4"))
+    sending.run(10.0)
+    assert sending.delivered_at.keys() == {"good 1", "good 2", "good 3", "good 4"}
+    assert statistics(sending).events_dropped == {DropReason.QUEUE_FULL: 2}
+
+
+@pytest.mark.parametrize("refusal", [Parked(ParkReason.NOT_FOUND, "404"), ALL_BAD])
+def test_batches_that_find_out_leave_memory_to_the_others(refusal):
     """Each may be another one, which waits in memory until it is taken: with a spool nothing else ends that."""
-    sending = Sending(not_found, queue_events=100, max_events=5)
+
+    def answer(batch, _now):
+        return refusal if batch.monitor.id == OTHER_MONITOR else Delivered()
+
+    sending = Sending(answer, queue_events=100, max_events=5)
     ids = iter(range(10**6))
 
     def put(*events):

@@ -9,7 +9,7 @@ from rum_service import PROCESS
 
 from otel_rum_exporter import RumConfig
 from otel_rum_exporter.batching import Queued, Stored
-from otel_rum_exporter.client.verdicts import Delivered, Parked, Retry
+from otel_rum_exporter.client.verdicts import Delivered, Parked, Rejected, Retry
 from otel_rum_exporter.delivery import Delivery, Part
 from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.events import Batch
@@ -40,13 +40,19 @@ def batch_from_disk(number, events):
     """A batch of so many events of a session that another process was sending."""
     drafts = [keyed(key(number), f"{number} {each}").draft for each in range(events)]
     job = [Queued(key(number), draft, 0.0, 0, 0, stored=Stored(None, 100 + row)) for row, draft in enumerate(drafts)]
-    return Delivery(Part(replace(batch_of(job), events=tuple(drafts)), job))
+    return delivery_of(job)
 
 
 def send(ledger, now, verdict):
     """Send the batch that is due, and get an answer to it."""
     job = ledger.take(now)
-    return ledger.settle(Delivery(Part(batch_of(job), job)), verdict, now)
+    delivery = job if isinstance(job, Delivery) else delivery_of(job)
+    return ledger.settle(delivery, verdict, now)
+
+
+def delivery_of(job):
+    """A job that is about to be sent."""
+    return Delivery(Part(replace(batch_of(job), events=tuple(each.draft for each in job)), job))
 
 
 def batch_of(job):
@@ -109,6 +115,22 @@ def test_what_a_parked_app_monitor_has_on_disk_keeps_no_others_there():
     statistics = ledger.statistics()
     assert (statistics.accepted, statistics.delivered, statistics.queued) == (56, 5, 51)
     assert statistics.is_balanced
+
+
+def test_events_on_disk_find_out_where_those_in_memory_may_be_at_fault():
+    """An app monitor that refused all that is in memory may take what is behind that: else that would wait for days."""
+    ledger = ledger_of(max_requests_per_second=1000)
+    ledger.load(from_disk(4), 0.0)
+    for _ in range(4):
+        send(ledger, 0.0, Rejected("400"))
+    assert ledger.dispatch.parked == {key(1).monitor.id: ParkReason.REJECTED}
+    assert ledger.load(from_disk(1, first=4), 1.0) == []  # behind what was refused, in the same session
+    assert ledger.load(from_disk(2, first=5), 1.0) == []
+    assert [each.id for each in ledger.load(from_disk(2, first=7), 1.0)] == [7, 8]
+    assert send(ledger, 31.0, Rejected("400")).is_parked  # what was refused before
+    assert len(send(ledger, 92.0, Delivered()).delivered) == 1  # another one
+    assert ledger.dispatch.parked == {}
+    assert ledger.load(from_disk(2, first=9), 93.0) == []
 
 
 def test_what_comes_from_disk_is_as_old_as_before():
@@ -216,8 +238,28 @@ def test_how_many_events_there_is_room_for():
     ledger.queue(events[:3], [None] * 3, 0.0)
     assert (ledger.fitting(events[3:]), ledger.is_empty) == (1, False)
     ledger.queue(events[3:4], [None], 0.0)
-    assert (ledger.fitting(events[4:]), ledger.is_full) == (0, False)
+    assert ledger.fitting(events[4:]) == 0
     assert ledger.statistics().events_dropped == {}
+
+
+@pytest.mark.parametrize("overflow", ["drop_newest", "block"])
+def test_what_does_not_fit_keeps_nothing_else_out(overflow):
+    """A large event for which there are too few bytes is the one that is lost; a small one behind it may still fit."""
+    ledger = ledger_of(queue_bytes=20_000, overflow=overflow)
+    for name, size in (("old", 9000), ("large", 12_000), ("small", 1000)):
+        ledger.queue([keyed(key(1), name, size=size)], [None], 0.0)
+    assert [each.draft.id for each in ledger.dispatch.on_their_way()] == ["old", "small"]
+    assert ledger.statistics().events_dropped == {DropReason.QUEUE_FULL: 1}
+    assert ledger.statistics().is_balanced
+
+
+def test_what_is_on_disk_does_not_push_out_what_is_in_memory_only():
+    """Though its bytes do not quite fit: it waits on disk alone, where the other would be lost."""
+    ledger = ledger_of(queue_bytes=20_000)
+    ledger.queue([keyed(key(1), "in memory only", size=9000)], [None], 0.0)
+    assert ledger.queue([keyed(key(1), "on disk", size=12_000)], [Stored(None, 1)], 0.0) == [Stored(None, 1)]
+    assert [each.draft.id for each in ledger.dispatch.on_their_way()] == ["in memory only"]
+    assert (ledger.statistics().events_dropped, ledger.statistics().queued) == ({}, 2)
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
