@@ -73,6 +73,7 @@ def exporters(rum):
             "region": "us-east-1",
             "endpoint": rum.endpoint,
             "flush_interval": 60_000,
+            "shutdown_timeout": 30_000,  # for slow machines
             "domain": "shop.example",
             "session_start": "off",
         }

@@ -75,7 +75,7 @@ def test_what_is_delivered_leaves_the_disk(exporters, rum, spool_dir):
 def test_what_is_left_at_the_end_goes_with_the_next(exporters, rum, spool_dir, caplog):
     """An exporter that shuts down while the endpoint is down loses nothing; the next one in the directory delivers it."""
     rum.set_faults(status=503)
-    first = exporters(spool_dir=spool_dir)
+    first = exporters(spool_dir=spool_dir, shutdown_timeout=2000)
     first.spans.export(spans(30, session_id=session(1)))
     first.spans.export(spans(30, session_id=session(2)))
     assert first.spans.force_flush(300)  # delivered or on disk

@@ -42,6 +42,7 @@ def test_what_to_set(monkeypatch, module, begins):
 def test_who_exports_delivers_what_is_due(exporters, rum, monkeypatch, caplog):
     """No thread is started, and nothing waits for a flush; the log says once what to set."""
     monkeypatch.setitem(sys.modules, "uwsgi", WITHOUT_THREADS)
+    monkeypatch.setattr("otel_rum_exporter.workers._LONGEST_INLINE_S", 30.0)  # for slow machines
     each = exporters(flush_interval=0)
     for number in range(3):
         each.spans.export(spans(5, session_id=session(number)))
