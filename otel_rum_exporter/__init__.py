@@ -7,11 +7,11 @@ from otel_rum_exporter.application import (
     set_user,
     start_session,
 )
+from otel_rum_exporter.callers.processors import RumSessionSpanProcessor, join_browser_sessions
+from otel_rum_exporter.callers.propagation import RumSessionPropagator
 from otel_rum_exporter.config import ConfigError, RumConfig
 from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.exporters import RumLogRecordExporter, RumSpanExporter, flush, statistics
-from otel_rum_exporter.processors import RumSessionSpanProcessor, join_browser_sessions
-from otel_rum_exporter.propagation import RumSessionPropagator
 from otel_rum_exporter.stats import Statistics
 
 __all__ = [

@@ -23,10 +23,10 @@ from typing import Any
 from opentelemetry import _logs, trace
 
 from otel_rum_exporter import exporters
+from otel_rum_exporter.cause_log import CauseLog
 from otel_rum_exporter.convert.conversion import TITLE
-from otel_rum_exporter.identity import PROCESS_SESSION
 from otel_rum_exporter.otlp import Log, LogRecord, Resource
-from otel_rum_exporter.stats import CauseLog
+from otel_rum_exporter.sessions.identity import PROCESS_SESSION
 
 _ONCE_S = 3600.0 * 24 * 365
 _PYTHON = Resource({"telemetry.sdk.language": "python"})

@@ -19,12 +19,13 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from otel_rum_exporter.cause_log import CauseLog, printable
 from otel_rum_exporter.config import ConfigError, RumConfig, ignored_variables
 from otel_rum_exporter.metrics import default_meter_provider
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.providers import flush_providers
 from otel_rum_exporter.signals import chain_sigterm
-from otel_rum_exporter.stats import CauseLog, Statistics, printable, total
+from otel_rum_exporter.stats import Statistics, total
 
 _FLUSH_TIMEOUT_MS = 10_000
 _ONCE_S = 3600.0

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter_provider
 
 from otel_rum_exporter.drops import ParkReason
-from otel_rum_exporter.pacing import CircuitState
+from otel_rum_exporter.sending.pacing import CircuitState
 from otel_rum_exporter.stats import Counters, Statistics, total
 
 SCOPE = "otel_rum_exporter"

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 from opentelemetry.metrics import MeterProvider, get_meter_provider
 
+from otel_rum_exporter.cause_log import CauseLog, printable
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry, Verdict
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.delivery import Part
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.instruments import (
     ERROR,
@@ -34,7 +34,8 @@ from otel_rum_exporter.instruments import (
     Source,
     instruments_of,
 )
-from otel_rum_exporter.stats import CauseLog, Statistics, printable
+from otel_rum_exporter.sending.delivery import Part
+from otel_rum_exporter.stats import Statistics
 
 _ENABLED = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 _PIPELINE = f"{SCOPE}.pipeline.Pipeline"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
+from otel_rum_exporter.cause_log import CauseLog, printable
 from otel_rum_exporter.client.verdicts import Parked, Refused, Rejected, Retry, Verdict
-from otel_rum_exporter.delivery import Rejection
-from otel_rum_exporter.dispatch import Outcome
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.stats import CauseLog, Statistics, printable
+from otel_rum_exporter.sending.delivery import Rejection
+from otel_rum_exporter.sending.dispatch import Outcome
+from otel_rum_exporter.stats import Statistics
 
 _ONCE_S = 3600.0 * 24 * 365
 

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from opentelemetry.metrics import MeterProvider
 
 from otel_rum_exporter import uwsgi
-from otel_rum_exporter.batching import Stored
-from otel_rum_exporter.callers import CALLERS
+from otel_rum_exporter.callers.callers import CALLERS
+from otel_rum_exporter.callers.joining import Converted, is_inner, join_log, join_span
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
@@ -27,16 +27,16 @@ from otel_rum_exporter.convert.spans import ENTRY_KINDS
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.instruments import LOGS, SPANS, Signal
 from otel_rum_exporter.items import LogItem, SpanItem
-from otel_rum_exporter.joining import Converted, is_inner, join_log, join_span
-from otel_rum_exporter.ledger import Ledger, Loaded
 from otel_rum_exporter.metrics import PipelineMetrics, metrics_of
 from otel_rum_exporter.notices import Notices
-from otel_rum_exporter.session import Keyed
+from otel_rum_exporter.sending.batching import Stored
+from otel_rum_exporter.sending.ledger import Ledger, Loaded
+from otel_rum_exporter.sending.workers import Workers
+from otel_rum_exporter.sessions.session import Keyed
 from otel_rum_exporter.stats import Statistics
-from otel_rum_exporter.workers import Workers
 
 if TYPE_CHECKING:
-    from otel_rum_exporter.store import Store
+    from otel_rum_exporter.spool.store import Store
 
 _SENDING_LOGGERS = ("boto3.", "botocore.", "urllib3.", "otel_rum_exporter.")
 
@@ -363,7 +363,7 @@ class Pipeline:
 
 def _store(config: RumConfig) -> Store:
     """Return the spool. SQLite and what goes with it are a quarter of what is imported, so only who has one does."""
-    from otel_rum_exporter.store import Store  # noqa: PLC0415 - see above
+    from otel_rum_exporter.spool.store import Store  # noqa: PLC0415 - see above
 
     return Store(config)
 

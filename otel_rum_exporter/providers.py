@@ -11,7 +11,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry._logs import get_logger_provider
 
-from otel_rum_exporter.stats import CauseLog, printable
+from otel_rum_exporter.cause_log import CauseLog, printable
 
 _logger = logging.getLogger(__name__)
 _log = CauseLog(_logger, time.monotonic)

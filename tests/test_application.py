@@ -26,15 +26,14 @@ from otel_rum_exporter import (
     application,
     current_session_id,
     end_session,
-    joining,
-    processors,
     record_page_view,
     set_user,
     start_session,
 )
-from otel_rum_exporter.callers import Callers
-from otel_rum_exporter.identity import NOBODY, PROCESS_SESSION, session_uuid, user_uuid
-from otel_rum_exporter.stats import CauseLog
+from otel_rum_exporter.callers import joining, processors
+from otel_rum_exporter.callers.callers import Callers
+from otel_rum_exporter.cause_log import CauseLog
+from otel_rum_exporter.sessions.identity import NOBODY, PROCESS_SESSION, session_uuid, user_uuid
 from otel_rum_exporter.testing import LocalRum
 
 MONITOR = "11111111-2222-3333-4444-555555555555"
@@ -507,7 +506,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from otel_rum_exporter import *
 from otel_rum_exporter import application
-from otel_rum_exporter.identity import PROCESS_SESSION
+from otel_rum_exporter.sessions.identity import PROCESS_SESSION
 
 exporter = RumSpanExporter()
 provider = TracerProvider(shutdown_on_exit=False)

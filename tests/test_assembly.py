@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from otel_rum_exporter.assembly import assemble
-from otel_rum_exporter.batching import Queued, size_of
 from otel_rum_exporter.config import RumConfig
-from otel_rum_exporter.context import Session, SessionView
 from otel_rum_exporter.convert.conversion import Draft
 from otel_rum_exporter.drops import DropReason
 from otel_rum_exporter.events import MAX_EVENT_BYTES, NO_CLIENT, NO_PAGE, AppMonitor, Client, Page, PageViewEvent
-from otel_rum_exporter.session import START, BatchKey
-from otel_rum_exporter.timeline import Timeline, Visit
+from otel_rum_exporter.sending.assembly import assemble
+from otel_rum_exporter.sending.batching import Queued, size_of
+from otel_rum_exporter.sessions.context import Session, SessionView
+from otel_rum_exporter.sessions.session import START, BatchKey
+from otel_rum_exporter.sessions.timeline import Timeline, Visit
 
 MONITOR = AppMonitor("11111111-2222-4333-8444-555555555555")
 SESSION = "0b5c8d9e-1f2a-4b3c-8d4e-5f6a7b8c9d0e"

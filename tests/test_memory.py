@@ -10,8 +10,8 @@ import pytest
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert.conversion import Conversion, Draft, Once, Origin
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor, PageViewEvent
-from otel_rum_exporter.identity import ProcessSession, session_uuid
-from otel_rum_exporter.session import Sessions
+from otel_rum_exporter.sessions.identity import ProcessSession, session_uuid
+from otel_rum_exporter.sessions.session import Sessions
 
 MONITOR = AppMonitor("11111111-2222-4333-8444-555555555555")
 PROCESS = "99999999-8888-4777-8666-555555555555"
@@ -23,9 +23,9 @@ GROWTH = """
 import gc, sys
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
-from otel_rum_exporter.identity import ProcessSession
+from otel_rum_exporter.sessions.identity import ProcessSession
 from otel_rum_exporter.otlp import Log, LogRecord, Resource, Scope, Span, SpanContext, Status
-from otel_rum_exporter.session import Sessions
+from otel_rum_exporter.sessions.session import Sessions
 from opentelemetry.trace import SpanKind
 
 T = 1_790_000_000 * 10**9

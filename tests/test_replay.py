@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from opentelemetry.trace import SpanKind
 
 from otel_rum_exporter import otlp
-from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.client.verdicts import Delivered
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.events import MAX_EVENT_BYTES
-from otel_rum_exporter.identity import user_uuid
-from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.sending.assembly import assemble
+from otel_rum_exporter.sending.ledger import Ledger
+from otel_rum_exporter.sessions.identity import user_uuid
 
 MONITOR = "11111111-2222-4333-8444-555555555555"
 SEEDS = range(20)

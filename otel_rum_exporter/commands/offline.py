@@ -6,15 +6,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.client.verdicts import Delivered
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
-from otel_rum_exporter.delivery import Delivery
 from otel_rum_exporter.events import AppMonitor, Batch
-from otel_rum_exporter.identity import ProcessSession
-from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.otlp import Log, Span
+from otel_rum_exporter.sending.assembly import assemble
+from otel_rum_exporter.sending.delivery import Delivery
+from otel_rum_exporter.sending.ledger import Ledger
+from otel_rum_exporter.sessions.identity import ProcessSession
 from otel_rum_exporter.stats import Statistics
 from otel_rum_exporter.testing import APP_MONITOR_ID
 

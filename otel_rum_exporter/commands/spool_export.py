@@ -12,7 +12,7 @@ import msgspec
 
 from otel_rum_exporter.encoding import encode
 from otel_rum_exporter.spool.queue import DeadLetter, Row
-from otel_rum_exporter.stored import keyed_of
+from otel_rum_exporter.spool.stored import keyed_of
 
 
 def export_letters(letters: Iterable[tuple[str, DeadLetter]]) -> None:

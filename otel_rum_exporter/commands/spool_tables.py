@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from otel_rum_exporter.cause_log import printable
 from otel_rum_exporter.events import PREFIX
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import DeadLetter, Spool
-from otel_rum_exporter.stats import printable
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 _KIB = 1024

@@ -8,7 +8,7 @@ import re
 import time
 from typing import Any
 
-from otel_rum_exporter.stats import printable
+from otel_rum_exporter.cause_log import printable
 
 _FIELDS = "rum_gateway_fields"
 _BARE = re.compile(r"[!#-<>-~]+")  # nothing that would end a value or begin another one

@@ -13,6 +13,7 @@ from msgspec import Struct
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from otel_rum_exporter.cause_log import CauseLog
 from otel_rum_exporter.gateway.access_log import log_ending, log_request
 from otel_rum_exporter.gateway.bodies import Bodies, Disconnected
 from otel_rum_exporter.gateway.counts import Counts
@@ -27,7 +28,6 @@ from otel_rum_exporter.gateway.otlp_answers import failure, success
 from otel_rum_exporter.gateway.refusals import Refused
 from otel_rum_exporter.gateway.signals import Encoding, Signal
 from otel_rum_exporter.gateway.watch import Watch
-from otel_rum_exporter.stats import CauseLog
 
 NOT_OTLP = "none"
 """The signal of requests that are of none."""

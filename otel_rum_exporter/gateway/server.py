@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import uvicorn
 from starlette.types import ASGIApp
 
+from otel_rum_exporter.cause_log import CauseLog, printable
 from otel_rum_exporter.config import ConfigError
 from otel_rum_exporter.gateway.app import build_app
 from otel_rum_exporter.gateway.bodies import Bodies
@@ -37,7 +38,7 @@ from otel_rum_exporter.gateway.settings import GatewayOptions, Settings
 from otel_rum_exporter.gateway.watch import EVERY_S, Watch
 from otel_rum_exporter.pipeline import Pipeline
 from otel_rum_exporter.sockets import listen, url_of
-from otel_rum_exporter.stats import CauseLog, Statistics, printable
+from otel_rum_exporter.stats import Statistics
 
 _DELIVERY_SHARE = 0.3  # of the time to drain, for the last deliveries; with a spool they may as well wait
 _OPERATIONS_CONNECTIONS = 100

@@ -20,12 +20,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from otel_rum_exporter.cause_log import CauseLog, printable
 from otel_rum_exporter.spool.database import close_inherited, files_of, remove_files, suspicion_of
 from otel_rum_exporter.spool.dead_letters import MAX_AGE_MS
 from otel_rum_exporter.spool.lock import FileLock, holder
 from otel_rum_exporter.spool.queue import Spool, SpoolCorruptError, SpoolError, SpoolFull, SpoolOptions
 from otel_rum_exporter.spool.salvage import finish, salvage
-from otel_rum_exporter.stats import CauseLog, printable
 
 _FILES = "spool-*.sqlite"
 _START_S = 1.0  # for what opening may do about damaged files, so that a start is over in two seconds

@@ -181,12 +181,12 @@ def naive_request(session_id: str, events: list[dict[str, Any]]) -> dict[str, An
 
 def rum_bodies(spans: list[Any], _per_request: int) -> list[bytes]:
     """Return this package's request bodies: conversion, batch assembly, JSON."""
-    from otel_rum_exporter.assembly import assemble
-    from otel_rum_exporter.batching import Queued, size_of
     from otel_rum_exporter.config import RumConfig
-    from otel_rum_exporter.context import SessionView
     from otel_rum_exporter.convert import Converter
-    from otel_rum_exporter.session import BatchKey
+    from otel_rum_exporter.sending.assembly import assemble
+    from otel_rum_exporter.sending.batching import Queued, size_of
+    from otel_rum_exporter.sessions.context import SessionView
+    from otel_rum_exporter.sessions.session import BatchKey
 
     config = RumConfig(app_monitor_id=APP_MONITOR_ID, domain=DOMAIN)
     conversions = map(Converter(config).span, spans)

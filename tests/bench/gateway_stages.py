@@ -97,8 +97,8 @@ class _Line:
         from otel_rum_exporter.client.rum_client import RumClient  # noqa: PLC0415
         from otel_rum_exporter.config import RumConfig  # noqa: PLC0415
         from otel_rum_exporter.convert import Converter  # noqa: PLC0415
-        from otel_rum_exporter.ledger import Ledger  # noqa: PLC0415
-        from otel_rum_exporter.store import Store  # noqa: PLC0415
+        from otel_rum_exporter.sending.ledger import Ledger  # noqa: PLC0415
+        from otel_rum_exporter.spool.store import Store  # noqa: PLC0415
 
         self.config = RumConfig(
             app_monitor_id=APP_MONITOR_ID,
@@ -137,7 +137,7 @@ class _Line:
                 job = self.ledger.take(self.now)
 
     def _deliver(self, job: Any, took: Took) -> None:
-        from otel_rum_exporter.assembly import assemble  # noqa: PLC0415 - see above
+        from otel_rum_exporter.sending.assembly import assemble  # noqa: PLC0415 - see above
 
         with timed(took, "batching"):
             session = self.ledger.session_of(job)

@@ -29,7 +29,7 @@ def measure(number: int, sessions: int) -> dict[str, float]:
     """Return the CPU time of a span by stage. Units: microseconds."""
     from otel_rum_exporter.config import RumConfig  # noqa: PLC0415 - not before the environment is clean
     from otel_rum_exporter.convert import Converter  # noqa: PLC0415
-    from otel_rum_exporter.ledger import Ledger  # noqa: PLC0415
+    from otel_rum_exporter.sending.ledger import Ledger  # noqa: PLC0415
 
     config = RumConfig(app_monitor_id=APP_MONITOR_ID, domain=DOMAIN)
     converter, ledger = Converter(config), Ledger(config)

@@ -138,7 +138,7 @@ def _of_sessions(number: int, spans: Iterable[Any]) -> float:
     """Return what a session takes that is remembered, with nothing of it queued."""
     from otel_rum_exporter.config import RumConfig  # noqa: PLC0415 - not before the environment is clean
     from otel_rum_exporter.convert import Converter  # noqa: PLC0415
-    from otel_rum_exporter.ledger import Ledger  # noqa: PLC0415
+    from otel_rum_exporter.sending.ledger import Ledger  # noqa: PLC0415
 
     config = RumConfig(app_monitor_id=APP_MONITOR_ID, domain=DOMAIN, context_sessions=2 * number, context_bytes=2**40)
     converter, ledger = Converter(config), Ledger(config)

@@ -95,7 +95,7 @@ class _Line:
         from otel_rum_exporter.client.access import Access  # noqa: PLC0415
         from otel_rum_exporter.config import RumConfig  # noqa: PLC0415
         from otel_rum_exporter.convert import Converter  # noqa: PLC0415
-        from otel_rum_exporter.ledger import Ledger  # noqa: PLC0415
+        from otel_rum_exporter.sending.ledger import Ledger  # noqa: PLC0415
 
         self.config = RumConfig(
             app_monitor_id=APP_MONITOR_ID, endpoint=url, domain=DOMAIN, max_requests_per_second=_PACE
@@ -122,8 +122,8 @@ class _Line:
             self._deliver(job, took)
 
     def _deliver(self, job: Any, took: Took) -> None:
-        from otel_rum_exporter.assembly import assemble  # noqa: PLC0415 - see above
         from otel_rum_exporter.client.verdicts import Delivered  # noqa: PLC0415
+        from otel_rum_exporter.sending.assembly import assemble  # noqa: PLC0415 - see above
 
         with timed(took, "batch"):
             session = self.ledger.session_of(job)

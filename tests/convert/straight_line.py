@@ -6,13 +6,13 @@ from collections import Counter
 import msgspec
 from msgspec.structs import replace
 
-from otel_rum_exporter.assembly import assemble
-from otel_rum_exporter.batching import Batches
 from otel_rum_exporter.config import RumConfig
 from otel_rum_exporter.convert import Converter, LogEventIds
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.identity import NOBODY, ProcessSession
-from otel_rum_exporter.session import Sessions
+from otel_rum_exporter.sending.assembly import assemble
+from otel_rum_exporter.sending.batching import Batches
+from otel_rum_exporter.sessions.identity import NOBODY, ProcessSession
+from otel_rum_exporter.sessions.session import Sessions
 
 MONITOR = "11111111-2222-4333-8444-555555555555"
 PROCESS_SESSION = "99999999-8888-4777-8666-555555555555"

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from otel_rum_exporter.convert.conversion import Draft, Once
 from otel_rum_exporter.events import NO_CLIENT, AppMonitor
-from otel_rum_exporter.session import BatchKey, Keyed
+from otel_rum_exporter.sessions.session import BatchKey, Keyed
 
 MONITOR_ID = "11111111-2222-3333-4444-555555555555"
 START_NS = 1_700_000_000_000_000_000

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
-from otel_rum_exporter.pacing import Pacer
+from otel_rum_exporter.sending.pacing import Pacer
 
 RATE = 45.0  # what is configured, of the quota's 50
 RUN_S = 120.0

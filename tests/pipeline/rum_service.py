@@ -7,13 +7,13 @@ import random
 from rum_items import key, keyed
 
 from otel_rum_exporter import RumConfig
-from otel_rum_exporter.assembly import assemble
 from otel_rum_exporter.client.verdicts import Delivered, Rejected
 from otel_rum_exporter.convert.conversion import Draft
-from otel_rum_exporter.delivery import Delivery
-from otel_rum_exporter.identity import ProcessSession
-from otel_rum_exporter.ledger import Ledger
-from otel_rum_exporter.session import Keyed
+from otel_rum_exporter.sending.assembly import assemble
+from otel_rum_exporter.sending.delivery import Delivery
+from otel_rum_exporter.sending.ledger import Ledger
+from otel_rum_exporter.sessions.identity import ProcessSession
+from otel_rum_exporter.sessions.session import Keyed
 
 PROCESS = ProcessSession("99999999-8888-4777-8666-555555555555")
 

@@ -7,10 +7,10 @@ from rum_service import PROCESS
 
 from otel_rum_exporter import RumConfig
 from otel_rum_exporter.client.rum_client import RumClient
-from otel_rum_exporter.ledger import Ledger
 from otel_rum_exporter.notices import Notices
-from otel_rum_exporter.store import Store
-from otel_rum_exporter.workers import Chore, Workers
+from otel_rum_exporter.sending.ledger import Ledger
+from otel_rum_exporter.sending.workers import Chore, Workers
+from otel_rum_exporter.spool.store import Store
 
 
 class Unthreaded:

@@ -10,9 +10,9 @@ from rum_unthreaded import Unthreaded
 
 from otel_rum_exporter.client.verdicts import Delivered
 from otel_rum_exporter.drops import DropReason
+from otel_rum_exporter.sending.workers import Chore
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import Burial, Spool, SpoolCorruptError, SpoolError
-from otel_rum_exporter.workers import Chore
 
 
 class Disk(Unthreaded):
@@ -129,7 +129,7 @@ def test_what_is_saved_later_is_as_old_as_it_is(disk, tmp_path):
 
 def test_much_is_saved_as_soon_as_there_is_room(disk, tmp_path, monkeypatch):
     """Some at a time, since exports wait for it, but one after the other: a crash would lose it."""
-    monkeypatch.setattr("otel_rum_exporter.workers._SAVED_AT_ONCE", 2)
+    monkeypatch.setattr("otel_rum_exporter.sending.workers._SAVED_AT_ONCE", 2)
     in_the_way = tmp_path / "spool"
     in_the_way.write_text("")
     disk.put(*"abcde")
@@ -148,7 +148,7 @@ def test_much_is_saved_as_soon_as_there_is_room(disk, tmp_path, monkeypatch):
 @pytest.mark.parametrize("together", [500, 3])
 def test_as_much_is_saved_as_there_is_room_for(disks, caplog, monkeypatch, together):
     """What finds no room does not keep the others out."""
-    monkeypatch.setattr("otel_rum_exporter.store._SAVED_TOGETHER", together)
+    monkeypatch.setattr("otel_rum_exporter.spool.store._SAVED_TOGETHER", together)
     disk = disks(spool_max_bytes=1 << 20)
     disk.put_events([keyed(key(), f"{number}", size=100_000) for number in range(12)])
     assert (disk.own.events, disk.stats.queued) == (0, 12)
@@ -330,7 +330,7 @@ def test_what_alternates_on_disk_is_read_together(disk):
 
 def test_what_is_read_together_is_bounded(disk, monkeypatch):
     """However it is divided."""
-    monkeypatch.setattr("otel_rum_exporter.backlog._AT_ONCE", 3)
+    monkeypatch.setattr("otel_rum_exporter.spool.backlog._AT_ONCE", 3)
     disk.put(*"abcdefgh")
     rows = [each.stored for each in disk.ledger.dispatch.on_their_way()]
     disk.store.load()

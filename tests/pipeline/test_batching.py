@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rum_items import key, keyed
 
-from otel_rum_exporter.batching import Batches, size_of
 from otel_rum_exporter.convert.conversion import Draft, Once
 from otel_rum_exporter.events import Client
-from otel_rum_exporter.session import Keyed
+from otel_rum_exporter.sending.batching import Batches, size_of
+from otel_rum_exporter.sessions.session import Keyed
 
 ONE = size_of(keyed(key()).draft)
 

@@ -26,8 +26,8 @@ from otel_rum_exporter import DropReason, ParkReason
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry
 from otel_rum_exporter.convert.conversion import Draft, Once
 from otel_rum_exporter.convert.drafts import decode_draft
-from otel_rum_exporter.ledger import Ledger
-from otel_rum_exporter.session import Keyed
+from otel_rum_exporter.sending.ledger import Ledger
+from otel_rum_exporter.sessions.session import Keyed
 from otel_rum_exporter.spool.queue import SpoolFull
 
 OTHER = "99999999-9999-4999-8999-999999999999"

@@ -3,10 +3,10 @@
 import pytest
 from rum_items import key, keyed
 
-from otel_rum_exporter.batching import Queued
 from otel_rum_exporter.client.verdicts import Retry
-from otel_rum_exporter.delivery import Delivery, Part, retry_at
 from otel_rum_exporter.events import Batch
+from otel_rum_exporter.sending.batching import Queued
+from otel_rum_exporter.sending.delivery import Delivery, Part, retry_at
 
 NOW = 1000.0
 

@@ -9,8 +9,8 @@ from rum_items import MONITOR_ID
 from rum_service import Sending, drafts, event, poisoned
 
 from otel_rum_exporter import DropReason, ParkReason
-from otel_rum_exporter.batching import Stored
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Refused, Rejected, Retry
+from otel_rum_exporter.sending.batching import Stored
 
 OTHER_MONITOR = "99999999-9999-4999-8999-999999999999"
 ALL_BAD = Rejected("400 ValidationException: AppMonitorDetails")

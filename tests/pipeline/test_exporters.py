@@ -18,7 +18,7 @@ from rum_items import MONITOR_ID, RESOURCE, log, session, span, spans
 from rum_threads import own_threads
 
 from otel_rum_exporter import ConfigError, DropReason, RumConfig, RumLogRecordExporter, RumSpanExporter, exporters
-from otel_rum_exporter.stats import CauseLog
+from otel_rum_exporter.cause_log import CauseLog
 
 LONG_MS = 30_000
 

@@ -8,12 +8,12 @@ from rum_items import key, keyed
 from rum_service import PROCESS
 
 from otel_rum_exporter import RumConfig
-from otel_rum_exporter.batching import Queued, Stored
 from otel_rum_exporter.client.verdicts import Delivered, Parked, Rejected, Retry
-from otel_rum_exporter.delivery import Delivery, Part
 from otel_rum_exporter.drops import DropReason, ParkReason
 from otel_rum_exporter.events import Batch
-from otel_rum_exporter.ledger import FromDisk, Ledger, Loaded, Resumed
+from otel_rum_exporter.sending.batching import Queued, Stored
+from otel_rum_exporter.sending.delivery import Delivery, Part
+from otel_rum_exporter.sending.ledger import FromDisk, Ledger, Loaded, Resumed
 
 OTHER = "22222222-3333-4444-8555-666666666666"
 

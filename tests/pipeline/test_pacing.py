@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rum_quota import RAMP_S, RUN_S, SCENARIOS, Outage, Quota, Simulation, senders
 
-from otel_rum_exporter.pacing import Bucket, Pacer
+from otel_rum_exporter.sending.pacing import Bucket, Pacer
 
 NOW = 1000.0
 

@@ -20,7 +20,7 @@ from rum_threads import OWN_THREAD, own_threads
 from otel_rum_exporter import DropReason, ParkReason, RumConfig
 from otel_rum_exporter.client.lean_client import LeanClient
 from otel_rum_exporter.pipeline import Pipeline
-from otel_rum_exporter.session import is_sampled
+from otel_rum_exporter.sessions.session import is_sampled
 
 LONG_MS = 30_000
 SHORT_MS = 300

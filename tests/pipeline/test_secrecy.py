@@ -15,8 +15,8 @@ from rum_items import MONITOR_ID, START_NS, log, session, span, spans
 from rum_threads import join_own_threads
 
 from otel_rum_exporter import ConfigError, RumConfig, RumLogRecordExporter, RumSpanExporter, exporters
+from otel_rum_exporter.cause_log import CauseLog
 from otel_rum_exporter.client.verdicts import Parked, Refused, Retry
-from otel_rum_exporter.stats import CauseLog
 from otel_rum_exporter.testing import LocalRum
 
 SHORT_MS, LONG_MS = 500, 30_000

@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
+from otel_rum_exporter.cause_log import CauseLog, printable
 from otel_rum_exporter.drops import DropReason
-from otel_rum_exporter.stats import CauseLog, Counters, printable
+from otel_rum_exporter.stats import Counters
 
 
 def counters(**changes):

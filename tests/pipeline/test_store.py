@@ -24,10 +24,10 @@ from otel_rum_exporter import DropReason, RumConfig
 from otel_rum_exporter.client.lean_client import LeanClient
 from otel_rum_exporter.client.rum_client import RumClient
 from otel_rum_exporter.pipeline import Pipeline
+from otel_rum_exporter.sending.workers import Workers
 from otel_rum_exporter.spool.files import SpoolDirectory
 from otel_rum_exporter.spool.queue import Spool, SpoolError
-from otel_rum_exporter.store import Store
-from otel_rum_exporter.workers import Workers
+from otel_rum_exporter.spool.store import Store
 
 LONG_MS = 30_000
 PROGRAM = [str(Path(sys.executable).with_name("otel-rum-exporter"))]

@@ -10,7 +10,7 @@ from rum_items import session, span, spans
 from rum_threads import own_threads
 
 from otel_rum_exporter import pipeline, uwsgi
-from otel_rum_exporter.ledger import Ledger
+from otel_rum_exporter.sending.ledger import Ledger
 
 THREADS, HOOKS = "Set enable-threads = true", "Set py-call-uwsgi-fork-hooks = true"
 WITHOUT_THREADS = SimpleNamespace(has_threads=0, opt={})
@@ -42,7 +42,7 @@ def test_what_to_set(monkeypatch, module, begins):
 def test_who_exports_delivers_what_is_due(exporters, rum, monkeypatch, caplog):
     """No thread is started, and nothing waits for a flush; the log says once what to set."""
     monkeypatch.setitem(sys.modules, "uwsgi", WITHOUT_THREADS)
-    monkeypatch.setattr("otel_rum_exporter.workers._LONGEST_INLINE_S", 30.0)  # for slow machines
+    monkeypatch.setattr("otel_rum_exporter.sending.workers._LONGEST_INLINE_S", 30.0)  # for slow machines
     each = exporters(flush_interval=0)
     for number in range(3):
         each.spans.export(spans(5, session_id=session(number)))

@@ -6,10 +6,10 @@ import pytest
 from rum_items import key, keyed, session, span
 
 from otel_rum_exporter import DropReason
-from otel_rum_exporter.batching import Queued
-from otel_rum_exporter.delivery import Delivery, Part
 from otel_rum_exporter.events import AppMonitor, Batch
-from otel_rum_exporter.waiting import Waiting
+from otel_rum_exporter.sending.batching import Queued
+from otel_rum_exporter.sending.delivery import Delivery, Part
+from otel_rum_exporter.sending.waiting import Waiting
 
 WIDE_S = 20  # far more than anything here takes
 MONITOR, OTHER = "11111111-2222-4333-8444-555555555555", "99999999-9999-4999-8999-999999999999"

@@ -1,0 +1,1 @@
+"""Whose an event is: ids, and what is remembered of each session."""
