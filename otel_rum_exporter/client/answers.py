@@ -55,6 +55,7 @@ _PASSING_CODES = (
 _MAX_SKEW_S = 240.0  # AWS takes signatures that are up to five minutes off
 
 _PASSING = (exceptions.HTTPClientError, exceptions.ConnectionError, parsers.ResponseParserError)
+_UNCONNECTED = (exceptions.EndpointConnectionError, exceptions.ConnectTimeoutError)
 _NO_CREDENTIALS = (
     exceptions.NoCredentialsError,
     exceptions.PartialCredentialsError,
@@ -170,7 +171,8 @@ def verdict_on_exception(error: Exception, *, is_sending: bool) -> Verdict:
         return _verdict_on_client_error(error)
     if isinstance(error, _PASSING):
         cause: Cause = "server" if isinstance(error, parsers.ResponseParserError) else "network"
-        return Retry(cause, str(error) + _ADVICE.get(type(error), ""))
+        message = str(error) + _ADVICE.get(type(error), "")
+        return Retry(cause, message, may_have_arrived=not isinstance(error, _UNCONNECTED))
     if isinstance(error, exceptions.ParamValidationError) or (is_sending and isinstance(error, ValueError)):
         return Rejected(str(error))
     if isinstance(error, _NO_CREDENTIALS) or _are_out_of_date(error):

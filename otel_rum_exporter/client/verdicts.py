@@ -20,12 +20,14 @@ class Retry(Struct, frozen=True):
 
     "unknown" is a 4xx that the service is not known to give, which is worth few tries.
 
+    Shape: `may_have_arrived` is False where no connection came about.
     Units: `after_s` is the service's Retry-After in seconds, if it gave one.
     """
 
     cause: Cause
     message: str
     after_s: float | None = None
+    may_have_arrived: bool = True
 
 
 class Parked(Struct, frozen=True):

@@ -292,7 +292,8 @@ class Dispatch:
             destination.put_off(now)
         else:
             self._wait(delivery, retry_at(delivery, verdict, now, self._chance), now + asked_wait_s(verdict))
-        outcome.retried, outcome.is_unsure = verdict.cause, verdict.cause in ("network", "server")
+        outcome.retried = verdict.cause
+        outcome.is_unsure = verdict.cause in ("network", "server") and verdict.may_have_arrived
         return outcome
 
     def _count_failure(self, delivery: Delivery, verdict: Retry, now: float) -> None:

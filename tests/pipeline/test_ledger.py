@@ -100,6 +100,15 @@ def test_what_is_on_disk_stays_there_while_memory_is_crowded_or_nobody_answers()
     assert ledger.load_in(1e6) == math.inf
 
 
+@pytest.mark.parametrize(("may_have_arrived", "doubtful"), [(True, 3), (False, 0)])
+def test_only_what_may_have_arrived_may_come_twice(may_have_arrived, doubtful):
+    """Where no connection came about the service has nothing."""
+    ledger = ledger_of()
+    ledger.queue([keyed(key(1), f"{each}") for each in range(3)], [None] * 3, 0.0)
+    send(ledger, 100.0, Retry("network", "down", may_have_arrived=may_have_arrived))
+    assert ledger.statistics().duplicates_possible == doubtful
+
+
 def test_what_a_parked_app_monitor_has_on_disk_keeps_no_others_there():
     """It stays, however much it is, and what comes behind it is read."""
     ledger = ledger_of(max_requests_per_second=1000)
