@@ -15,8 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter_provider
 
 from otel_rum_exporter.drops import ParkReason
-from otel_rum_exporter.sending.pacing import CircuitState
-from otel_rum_exporter.stats import Counters, Statistics, total
+from otel_rum_exporter.stats import CircuitState, Counters, Statistics, total
 
 SCOPE = "otel_rum_exporter"
 ERROR = "error.type"

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from otel_rum_exporter.drops import DropReason, ParkReason
-from otel_rum_exporter.sending.pacing import CircuitState
+
+CircuitState = Literal["closed", "open", "probing"]
+"""Whether requests leave, none does since the endpoint is down, or one finds out."""
 
 
 class Statistics(Struct, frozen=True, kw_only=True):

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import random as chance
 from collections.abc import Callable
-from typing import Literal
 
-CircuitState = Literal["closed", "open", "probing"]
+from otel_rum_exporter.stats import CircuitState
 
 _BURST_S = 0.5
 """How many seconds of the highest rate a sender that was idle may use at once.
