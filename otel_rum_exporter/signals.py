@@ -2,12 +2,15 @@
 
 A signal's handler runs on the main thread between any two bytecodes, perhaps inside `export` and with its lock held. So
 it neither delivers nor waits: it starts a thread and returns, the interrupted code goes on and lets go of its locks, and
-the thread sends the signal once more when all is delivered or the time is up. Only that second one is passed on.
+the thread sends the signal once more when all is delivered or the time is up. Only that second one is passed on. Where the
+interrupted code comes to its end meanwhile, as uvicorn's does, the interpreter waits with its own: it would shut down what
+the thread empties.
 """
 
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import signal
 from collections.abc import Callable
@@ -38,18 +41,23 @@ class _Handler:
             self._begin(number, frame)
 
     def _begin(self, number: int, frame: FrameType | None) -> None:
+        is_over = _thread.allocate_lock()
+        is_over.acquire()
         try:
             # not threading.Thread: its start waits, for locks that the interrupted code may hold
-            _thread.start_new_thread(self._deliver_and_repeat, (number,))
+            _thread.start_new_thread(self._deliver_and_repeat, (number, is_over))
         except RuntimeError:  # the interpreter is about to exit, or the system has no more threads
             self._pass_on(number, frame)
+        else:
+            atexit.register(_await, is_over, os.getpid())  # the last that is registered is the first that is called
 
-    def _deliver_and_repeat(self, number: int) -> None:
+    def _deliver_and_repeat(self, number: int, is_over: _thread.LockType) -> None:
         try:
             self._deliver()
         finally:
             _Progress.delivered_in = os.getpid()
             os.kill(os.getpid(), number)
+            is_over.release()
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         if self._previous is signal.SIG_DFL:
@@ -62,6 +70,11 @@ class _Handler:
                 self._previous(number, frame)
         finally:
             _Progress.begun_in = _Progress.delivered_in = None
+
+
+def _await(is_over: _thread.LockType, process: int) -> None:
+    if os.getpid() == process:  # in a forked child nobody delivers
+        is_over.acquire()
 
 
 def chain_sigterm(deliver: Callable[[], object]) -> bool:

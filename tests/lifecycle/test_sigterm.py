@@ -60,6 +60,26 @@ def test_the_handler_that_was_there_is_called_after_the_delivery(applications, c
     assert len(conserved.names()) == 250
 
 
+ENDING = """
+    import time
+    from otel_rum_exporter import exporters
+    flush = exporters.flush_providers
+    exporters.flush_providers = lambda timeout_s: (time.sleep(0.5), flush(timeout_s))[1]
+    shop = Shop(batch=True, shutdown_on_exit=True, chain_sigterm=True, shutdown_timeout=30_000, flush_interval=600_000)
+    shop.sell("last")
+    signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_program_that_ends_by_itself_meanwhile(applications, conserved):
+    """The interpreter waits with its end, by which the SDK would be shut down, and the process dies by the signal."""
+    conserved.is_unreported = True
+    with applications.start(PRELUDE + ENDING) as shop:
+        code, _, errors = shop.end()
+    assert (code, errors) == (-signal.SIGTERM, "")
+    assert conserved.names() == ["last"]
+
+
 IGNORING = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 UNTIL_TOLD = """
     sys.stdin.readline()
