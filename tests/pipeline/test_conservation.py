@@ -452,6 +452,8 @@ class World(RuleBasedStateMachine):
             if self.process is not None and sys.exc_info()[0] is None:  # else a step failed
                 self.finish()
         finally:
+            if self.process is not None and self.process.store:
+                self.process.crash()  # closes what was not finished
             if self.directory:
                 shutil.rmtree(self.directory)
 
