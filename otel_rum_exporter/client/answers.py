@@ -171,16 +171,20 @@ def verdict_on_exception(error: Exception, *, is_sending: bool) -> Verdict:
         return _verdict_on_client_error(error)
     if isinstance(error, _PASSING):
         cause: Cause = "server" if isinstance(error, parsers.ResponseParserError) else "network"
-        message = str(error) + _ADVICE.get(type(error), "")
-        return Retry(cause, message, may_have_arrived=not isinstance(error, _UNCONNECTED))
+        return Retry(cause, _advised(error), may_have_arrived=not isinstance(error, _UNCONNECTED))
     if isinstance(error, exceptions.ParamValidationError) or (is_sending and isinstance(error, ValueError)):
         return Rejected(str(error))
     if isinstance(error, _NO_CREDENTIALS) or _are_out_of_date(error):
-        return Parked(ParkReason.UNAUTHORIZED, str(error) + _ADVICE.get(type(error), ""))
+        return Parked(ParkReason.UNAUTHORIZED, _advised(error))
     if isinstance(error, RuntimeError):
         return Refused(DropReason.INTERNAL, f"RuntimeError: {error}")
     # what is left of botocore's exceptions is about regions, profiles, endpoints and other settings
-    return Refused(DropReason.NOT_CONFIGURED, str(error) + _ADVICE.get(type(error), ""))
+    return Refused(DropReason.NOT_CONFIGURED, _advised(error))
+
+
+def _advised(error: Exception) -> str:
+    """Return what an exception says, with what to do about it."""
+    return str(error) + _ADVICE.get(type(error), "")
 
 
 def _are_out_of_date(error: Exception) -> bool:
