@@ -192,6 +192,7 @@ class Pipeline:
             is_safe, is_on_disk = ledger.end_flush(epoch), ledger.statistics().queued > 0
         if self._store is not None:
             workers.tell()  # whoever flushes may end the process, before those who delivered come to that
+            self._store.await_settled()
             if is_on_disk:
                 is_safe = self._store.secure() and is_safe
         return is_safe
@@ -208,8 +209,8 @@ class Pipeline:
     def shutdown(self, timeout_s: float) -> None:
         """Deliver what is left until the timeout, drop and count the rest, and admit nothing more.
 
-        With a spool the rest is kept on disk; for that there is a moment more where somebody else holds the file. Then the
-        last quarter of the time is for the answers to requests that are out: what has none is sent again at the next start.
+        With a spool the last quarter of the time is for the answers to requests that are out, since what has none is sent
+        again at the next start. The rest is kept on disk; for that there is a moment more where somebody else holds the file.
         """
         deadline = self._clock() + timeout_s
         self._begin_after_unnoticed_fork()

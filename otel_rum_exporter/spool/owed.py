@@ -80,10 +80,17 @@ class Owed:
 
     def settle(self, *, is_last: bool = False) -> None:
         """Do all of it, unless some failed just now and this is not the last time. Then nobody else is at it either."""
+        if not (self._debts or is_last):  # whoever exports asks, and is not to wait for those who are at it
+            return
         with self._settling:
             for spool, debt in self._taken(is_last=is_last).items():
                 if self._has(spool):
                     self._settle(spool, debt)
+
+    def await_others(self) -> None:
+        """Wait until nobody is at what was owed when this was called."""
+        with self._settling:
+            pass
 
     def _taken(self, *, is_last: bool) -> dict[Spool, _Debt]:
         with self._lock:

@@ -220,6 +220,10 @@ class Store:
         """
         self._owed.settle()
 
+    def await_settled(self) -> None:
+        """Wait for other threads that are doing what was owed."""
+        self._owed.await_others()
+
     def _has(self, spool: Spool) -> bool:
         """Tell whether a file is still this process's: it may have been found damaged."""
         with self._lock:

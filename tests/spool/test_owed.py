@@ -108,6 +108,28 @@ def test_the_last_time_is_behind_those_who_are_at_it(spool, owed, monkeypatch):
     other.join()
 
 
+def test_who_owes_nothing_does_not_wait_for_those_who_are_at_it(spool, owed, monkeypatch):
+    """An export asks, too; a flush waits, since the process may end after it."""
+    owed.add(spool, rows=spool.append(rows(1)))
+    is_at_it, may_go_on, forget = threading.Event(), threading.Event(), Spool.forget
+
+    def slow_forget(*arguments):
+        is_at_it.set()
+        assert may_go_on.wait(60)
+        forget(*arguments)
+
+    monkeypatch.setattr(Spool, "forget", slow_forget)
+    other = threading.Thread(target=owed.settle)
+    other.start()
+    assert is_at_it.wait(60)
+    owed.settle()
+    assert spool.events == 1
+    may_go_on.set()
+    owed.await_others()
+    assert spool.events == 0
+    other.join()
+
+
 def test_another_file_is_not_held_up(directory, spool, owed, hold):
     other = directory.open_own()
     hold.execute("BEGIN IMMEDIATE")
